@@ -1,0 +1,94 @@
+"""The settle-once token of one attempt: its permit, its slot, its start, and in the end its one verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilience.core.endpoint import Endpoint
+    from resilience.core.outcome import Verdict
+    from resilience.core.ports import Permit, Wire
+
+
+class Attempt:
+    """One send to one endpoint. Whatever ends it, it is judged once and gives its slot back once.
+
+    Judging feeds the verdict to circuit, latency estimate and listeners; it happens at the headers for a circuit's
+    probe and otherwise with the end of the body. The slot is given back when the body is done. Both are safe to call
+    again, from any thread: the first call wins, the others do nothing.
+    """
+
+    __slots__ = (
+        "_judge",
+        "_release",
+        "body_pending",
+        "ended",
+        "endpoint",
+        "error",
+        "number",
+        "permit",
+        "started",
+        "status",
+        "verdict",
+        "waited",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        endpoint: Endpoint,
+        started: float,
+        permit: Permit | None,
+        judge: Callable[[Attempt, Verdict, float], None],
+        release: Callable[[Attempt], None],
+    ) -> None:
+        self.number = number
+        """1-based; counts the first."""
+        self.endpoint = endpoint
+        self.started = started
+        self.permit = permit
+        self.waited = 0.0
+        """Seconds of backoff before this attempt."""
+        self.ended: float | None = None
+        self.verdict: Verdict | None = None
+        """What the headers said, then what the whole said."""
+        self.status: int | None = None
+        self.error: BaseException | None = None
+        self.wire: Wire | None = None
+        """What our own stream saw of it: bytes written and read, on a new or a reused connection."""
+        self.body_pending = False
+        """The reply's body is still to be read: whoever holds it settles this attempt."""
+        # One-element lists as flags: list.pop() is atomic, so two threads cannot both be first.
+        self._judge = [judge]
+        self._release = [release]
+
+    def judge(self, verdict: Verdict, now: float, /) -> bool:
+        """Feed the verdict to everybody; false when it had been judged already."""
+        try:
+            judge = self._judge.pop()
+        except IndexError:
+            return False
+        self.verdict = verdict
+        self.ended = now
+        judge(self, verdict, now)
+        return True
+
+    def settle(self, verdict: Verdict, now: float, /) -> None:
+        """Judge, unless that is done, and give the slot back, unless that is done."""
+        try:
+            self.judge(verdict, now)
+        finally:
+            try:
+                release = self._release.pop()
+            except IndexError:
+                pass
+            else:
+                release(self)
+
+    @property
+    def settled(self) -> bool:
+        """Has the slot been given back?"""
+        return not self._release

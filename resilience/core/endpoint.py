@@ -1,0 +1,113 @@
+"""One address of a service, with all that any room needs to know of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilience.core.slots import Line, Slots
+
+if TYPE_CHECKING:
+    from resilience.core.ports import Circuit
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to dial: an IP address (or a name, where the dial resolves it) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``host:port``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+# RFC 6298 smooths round-trip times with 1/8; a peak is followed at once, as Finagle's peak EWMA does.
+_SMOOTHING = 0.125
+
+
+class Endpoint:
+    """One replica of a service: address, in-flight count, latency estimate, circuit, health.
+
+    Each cause of not being ready is a flag of its own, so that ``status()`` can name it. The object outlives refreshes
+    of the address list: its state belongs to the identity (address, port, name), not to one DNS answer.
+    """
+
+    __slots__ = (
+        "address",
+        "circuit",
+        "draining",
+        "ejected",
+        "fit",
+        "healthy",
+        "label",
+        "latency",
+        "slots",
+        "tier",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        weight: float = 1.0,
+        tier: int = 0,
+        limit: float = math.inf,
+        line: Line | None = None,
+        circuit: Circuit | None = None,
+    ) -> None:
+        self.address = address
+        self.label = str(address)
+        self.weight = weight
+        """Relative share of the traffic; above 0."""
+        self.tier = tier
+        """Lower tiers are used first (SRV priority)."""
+        self.slots = Slots(limit, line)
+        self.circuit = circuit
+        self.latency: float | None = None
+        """Smoothed seconds from send to headers; None before the first answer."""
+        self.healthy = True
+        self.draining = False
+        self.ejected = False
+        self.fit = True
+        """Present, healthy, not draining, not ejected: what does not change from call to call."""
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.label}>"
+
+    def mark(self, *, healthy: bool | None = None, draining: bool | None = None, ejected: bool | None = None) -> None:
+        """Change one of the lasting causes of (un)readiness."""
+        if healthy is not None:
+            self.healthy = healthy
+        if draining is not None:
+            self.draining = draining
+        if ejected is not None:
+            self.ejected = ejected
+        self.fit = self.healthy and not self.draining and not self.ejected
+
+    def ready(self, now: float, /) -> bool:
+        """Say whether a call may be sent here now."""
+        return (
+            self.fit
+            and self.slots.taken < self.slots.limit
+            and (self.circuit is None or self.circuit.would_admit(now))
+        )
+
+    def not_ready_because(self, now: float, /) -> tuple[str, ...]:
+        """Name every cause of not being ready: ``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``."""
+        causes = {
+            "draining": self.draining,
+            "unhealthy": not self.healthy,
+            "ejected": self.ejected,
+            "circuit": self.circuit is not None and not self.circuit.would_admit(now),
+            "full": self.slots.taken >= self.slots.limit,
+        }
+        return tuple(name for name, holds in causes.items() if holds)
+
+    def observe(self, seconds: float, /) -> None:
+        """Let one latency enter the estimate."""
+        known = self.latency
+        self.latency = seconds if known is None else known + _SMOOTHING * (seconds - known)

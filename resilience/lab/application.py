@@ -1,0 +1,92 @@
+"""A server's state, shared by its connections of both protocols: name, counts, the fault of the moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from resilience.lab import routes
+from resilience.lab.faults import HEALTHY, Fault, Stride
+
+if TYPE_CHECKING:
+    from resilience.lab.counts import Tally
+    from resilience.lab.wire import Request
+
+__all__ = ["Application", "Connection"]
+
+
+class Connection(Protocol):
+    """What the application asks of a connection of either protocol."""
+
+    def fault_changed(self) -> None:
+        """Apply a new ``idle_close`` to a connection that is idle now."""
+        ...
+
+    def drain(self) -> None:
+        """Close when idle, or after the response being sent."""
+        ...
+
+    def goaway(self, *, armed: bool) -> None:
+        """Send GOAWAY (HTTP/2), now or when the next request arrives."""
+        ...
+
+
+class Application:
+    """One server as its connections see it."""
+
+    __slots__ = ("_refusals", "_stride", "connections", "draining", "fault", "max_streams", "name", "service_time", "tally")
+
+    def __init__(self, name: str, tally: Tally, *, service_time: float, max_streams: int) -> None:
+        """Start healthy."""
+        self.name = name
+        self.tally = tally
+        self.service_time = service_time
+        self.max_streams = max_streams
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.set_fault(HEALTHY)
+
+    def set_fault(self, fault: Fault) -> None:
+        """Misbehave so from now on."""
+        self.fault = fault
+        self._stride = Stride(fault.ratio, self.name)
+        self._refusals = Stride(fault.refuse_streams, self.name)
+        for connection in list(self.connections):
+            connection.fault_changed()
+
+    def opened(self, connection: Connection) -> None:
+        """Count a new connection."""
+        self.connections.add(connection)
+        self.tally.opened()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection that ended."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.tally.closed()
+
+    def replaced(self, old: Connection, new: Connection) -> None:
+        """Carry on with another protocol on the same connection."""
+        self.connections.discard(old)
+        self.connections.add(new)
+
+    def hit(self, method: str, target: str) -> Fault:
+        """Give the fault that hits this request: the one set, or health."""
+        fault = self.fault
+        if fault is HEALTHY or not fault.concerns(method, target) or not self._stride.hit():
+            return HEALTHY
+        return fault
+
+    def refuses_stream(self) -> bool:
+        """Say whether the next HTTP/2 stream is refused."""
+        return self._refusals.hit()
+
+    def read(self, request: Request) -> None:
+        """Count a request read to its end."""
+        self.tally.read(request.method, request.target, request.id)
+
+    def answer(self, request: Request, fault: Fault) -> routes.Answer:
+        """Answer a request under a fault, with every wait summed up."""
+        answer = routes.failure(self.name, fault) if fault.status != HEALTHY.status else routes.answer(self.name, request)
+        answer.wait += self.service_time + fault.delay
+        answer.headers.append(("x-server", self.name))
+        return answer
