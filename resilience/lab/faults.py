@@ -72,9 +72,6 @@ class Fault:
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
 
-HEALTHY = Fault()
-
-
 class Stride:
     """Decides which of many requests are hit: exactly ``ratio`` of every ten, in a seeded random order.
 
@@ -109,3 +106,7 @@ def _check(name: str, value: float, low: float, high: float) -> None:
         limit = "a finite number of at least 0" if high == math.inf else f"between {low:g} and {high:g}"
         message = f"{name}={value!r}: must be {limit}"
         raise ValueError(message)
+
+
+HEALTHY = Fault()
+"""No fault."""
