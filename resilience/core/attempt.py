@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,30 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
     from resilience.core.outcome import Verdict
     from resilience.core.ports import Permit, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What is kept of one attempt: in the record of a response, and on errors. Durations are seconds."""
+
+    number: int
+    endpoint: str | None
+    """``host:port``; None for a function's attempts."""
+    duration: float | None
+    """To the verdict; None while the attempt is under way."""
+    waited: float
+    """Backoff before it."""
+    blame: str | None
+    status: int | None = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        """Return one line for a traceback's notes."""
+        what = str(self.status) if self.status is not None else self.error or "no answer"
+        where = f" at {self.endpoint}" if self.endpoint else ""
+        took = f" after {self.duration:.3f} s" if self.duration is not None else ""
+        waited = f", having waited {self.waited:.3f} s" if self.waited else ""
+        return f"attempt {self.number}{where}: {what}{took}{waited}"
 
 
 class Attempt:
@@ -92,3 +117,15 @@ class Attempt:
     def settled(self) -> bool:
         """Has the slot been given back?"""
         return not self._release
+
+    def record(self) -> AttemptRecord:
+        """Return what is to be kept of it."""
+        return AttemptRecord(
+            number=self.number,
+            endpoint=self.endpoint.label,
+            duration=None if self.ended is None else self.ended - self.started,
+            waited=self.waited,
+            blame=None if self.verdict is None else self.verdict.blame.value,
+            status=self.status,
+            error=None if self.error is None else type(self.error).__name__,
+        )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from resilience.core.attempt import Attempt
     from resilience.core.endpoint import Endpoint
+    from resilience.core.events import Event
     from resilience.core.outcome import Verdict
     from resilience.core.ports import Classifier, Runtime
 
@@ -42,7 +43,9 @@ class Call:
         "attempts",
         "classify",
         "deadline",
+        "discard",
         "elsewhere",
+        "emit",
         "key",
         "operation",
         "patience",
@@ -86,6 +89,10 @@ class Call:
         """The verdict of the latest attempt, where an inner room has reached one."""
         self.elsewhere: Callable[[], bool] | None = None
         """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
+        self.discard: Callable[[Any], Awaitable[None]] | None = None
+        """Drops a reply that will not be handed out; None where replies hold nothing."""
+        self.emit: Callable[[Event], None] | None = None
+        """Tells the listeners; None where there are none."""
         self.why = ""
         """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
 

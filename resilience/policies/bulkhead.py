@@ -1,0 +1,64 @@
+"""A limit on how many calls are inside at once, with a bounded line in front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from resilience.core.errors import OverloadedError
+from resilience.core.slots import Slots
+from resilience.core.units import whole
+from resilience.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from resilience.core.call import Call
+    from resilience.core.ports import Proceed
+
+
+@dataclass(frozen=True, slots=True)
+class Bulkhead(Policy):
+    """Let at most `limit` calls (from 1) inside; up to `queue` more (from 0) wait in line until their deadline.
+
+    Raises :class:`OverloadedError`, with nothing sent, when the line is full or the deadline passes in it. The line is
+    first come, first served.
+    """
+
+    limit: int
+    queue: int = field(default=0, kw_only=True)
+    slots: Slots = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the numbers and open the gates."""
+        whole("limit", self.limit)
+        whole("queue", self.queue, least=0)
+        object.__setattr__(self, "slots", Slots(self.limit))
+
+    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Hold one slot while the call is inside."""
+        slots = self.slots
+        if not slots.take():
+            await self._wait(call)
+        try:
+            return await proceed(call)
+        finally:
+            slots.give_back()
+
+    async def _wait(self, call: Call) -> None:
+        line = self.slots.line
+        waiter = line.join(call.runtime.gate(), (self.slots,), longest=self.queue)
+        if waiter is None:
+            raise self._full(call, f"and {self.queue} more wait" if self.queue else "")
+        if waiter.slots is not None:
+            return
+        try:
+            opened = await waiter.gate.wait(call.remaining())
+        except BaseException:
+            line.leave(waiter)
+            raise
+        if not opened:
+            line.leave(waiter)
+            raise self._full(call, "and the deadline passed in the line")
+
+    def _full(self, call: Call, detail: str) -> OverloadedError:
+        message = f"bulkhead of {self.limit} around {call.operation or 'the call'} is full {detail}".rstrip()
+        return OverloadedError(message, service=call.operation or None)

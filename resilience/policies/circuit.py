@@ -1,0 +1,289 @@
+"""The circuit: closed, open, half-open; a pure state machine that cannot wedge and cannot lie.
+
+::
+
+                 ratio or run of failures                    a probe fails: wait doubles
+    ┌────────┐ ───────────────────────────▶ ┌──────┐ ◀──────────────────────────────── ┌───────────┐
+    │ closed │                              │ open │                                   │ half-open │
+    └────────┘                              └──────┘ ────────────────────────────────▶ └───────────┘
+         ▲                                             its wait is over, or invited          │
+         └───────────────────────────────────────────────────────────────────────────────────┘
+                                         `probes` probes succeed
+
+Every permit is one-shot and stamped with the state's generation, so a result from an earlier state changes nothing. A
+probe without a verdict gives its place back; one that never returns loses it when its lease ends.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilience.core.outcome import Blame, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilience.core.outcome import Verdict
+
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+
+# A probe that has not come back after this long counts as lost: the default deadline of a call (30 s).
+PROBE_LEASE = 30.0
+# The only endpoint of a service is never shut out for longer than this, in seconds: there is nowhere else to go.
+SOLE_MAX_OPEN = 5.0
+_SLICES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOptions:
+    """When a circuit opens, and for how long. Durations are seconds."""
+
+    failure_ratio: float = 0.5
+    minimum_calls: int = 10
+    window: float = 10.0
+    consecutive_failures: int = 5
+    open_for: float = 1.0
+    max_open_for: float = 60.0
+    probes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state and its reason; `open_for` in seconds when it opened."""
+
+    state: str
+    reason: str
+    open_for: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No leave for this call; `retry_after` seconds until it is worth asking again."""
+
+    retry_after: float
+
+
+class Permit:
+    """Leave for one call, good for one verdict."""
+
+    __slots__ = ("generation", "lease_until", "probe", "spent", "transition")
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.probe = False
+        self.lease_until = 0.0
+        self.spent = False
+        self.transition: Transition | None = None
+        """The change of state that handing out this permit caused, if it did."""
+
+
+class Circuit:
+    """One circuit's state. `now` comes in as an argument; `draw` gives random numbers in [0, 1).
+
+    `sole` is set while the endpoint is its service's only one: then only failed *connects* count as consecutive
+    failures, and it opens for at most 5 s at a time.
+    """
+
+    __slots__ = (
+        "_bad",
+        "_draw",
+        "_generation",
+        "_good",
+        "_lock",
+        "_openings",
+        "_passed",
+        "_probes",
+        "_run",
+        "_slice",
+        "_until",
+        "_width",
+        "options",
+        "sole",
+        "state",
+    )
+
+    def __init__(self, options: CircuitOptions, *, sole: bool = False, draw: Callable[[], float] = random.random) -> None:
+        self.options = options
+        self.sole = sole
+        self.state = CLOSED
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._width = options.window / _SLICES
+        self._slice = 0
+        self._good = [0] * _SLICES
+        self._bad = [0] * _SLICES
+        self._run = 0
+        """Failures in a row."""
+        self._openings = 0
+        """How often it opened since it was last closed: the exponent of the back-off."""
+        self._until = 0.0
+        self._probes: list[Permit] = []
+        """Probes under way, in the half-open state."""
+        self._passed = 0
+        """Probes that succeeded in this half-open round."""
+
+    # Asking.
+
+    def would_admit(self, now: float, /) -> bool:
+        """Say whether `admit` would let a call through, without changing anything."""
+        if self.state is CLOSED:
+            return True
+        with self._lock:
+            return self._room_locked(now)
+
+    def retry_after(self, now: float, /) -> float:
+        """Return seconds until a call is let through; 0 when it is now."""
+        if self.state is CLOSED:
+            return 0.0
+        with self._lock:
+            return self._wait_locked(now)
+
+    def admit(self, now: float, /) -> Permit | Rejected:
+        """Hand out leave for one call. An open circuit whose wait is over becomes half-open here."""
+        if self.state is CLOSED:
+            return Permit(self._generation)
+        with self._lock:
+            if self.state is CLOSED:
+                return Permit(self._generation)
+            if not self._room_locked(now):
+                return Rejected(self._wait_locked(now))
+            transition = None
+            if self.state is OPEN:
+                transition = self._enter_locked(HALF_OPEN, "its wait is over")
+            self._probes = [probe for probe in self._probes if probe.lease_until > now]
+            permit = Permit(self._generation)
+            permit.probe = True
+            permit.lease_until = now + PROBE_LEASE
+            permit.transition = transition
+            self._probes.append(permit)
+            return permit
+
+    # Telling.
+
+    def settle(self, permit: Permit, verdict: Verdict, /, *, now: float) -> tuple[Transition, ...]:
+        """Count the verdict of one permitted call; the second verdict of a permit changes nothing."""
+        with self._lock:
+            if permit.spent or permit.generation != self._generation:
+                return ()
+            permit.spent = True
+            if permit.probe:
+                return self._settle_probe_locked(permit, verdict, now)
+            if self.state is not CLOSED or verdict.blame is Blame.UNKNOWN:
+                return ()
+            if (number := int(now / self._width)) != self._slice:
+                self._turn_locked(number)
+            if verdict.blame is Blame.GOOD:
+                self._good[number % _SLICES] += 1
+                self._run = 0
+                return ()
+            self._bad[number % _SLICES] += 1
+            return self._failed_locked(verdict, now)
+
+    def invite(self, now: float, /) -> tuple[Transition, ...]:
+        """Let probes in at once, because something else (a health check) has seen the endpoint alive."""
+        with self._lock:
+            if self.state is not OPEN or self._until <= now:
+                return ()
+            self._until = now
+            return (self._enter_locked(HALF_OPEN, "a health check passed"),)
+
+    def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
+        """Put the circuit into a state by hand; it goes on from there by its own rules."""
+        with self._lock:
+            if state == self.state:
+                return ()
+            if state is OPEN:
+                return self._open_locked(now, "by hand")
+            return (self._enter_locked(state, "by hand"),)
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """Failures since the last success."""
+        return self._run
+
+    def counts(self, now: float, /) -> tuple[int, int]:
+        """Return (good, bad) verdicts within the window."""
+        with self._lock:
+            if (number := int(now / self._width)) != self._slice:
+                self._turn_locked(number)
+            return sum(self._good), sum(self._bad)
+
+    # The rules; called with the lock held.
+
+    def _room_locked(self, now: float) -> bool:
+        if self.state is OPEN:
+            return now >= self._until
+        if self.state is CLOSED:
+            return True
+        under_way = sum(1 for probe in self._probes if probe.lease_until > now)
+        return under_way + self._passed < self.options.probes
+
+    def _wait_locked(self, now: float) -> float:
+        if self.state is OPEN:
+            return max(0.0, self._until - now)
+        if self.state is CLOSED or self._room_locked(now):
+            return 0.0
+        # The probes decide, and nobody knows when; at the latest when the first lease ends. `open_for` is the honest
+        # guess of a healthy round.
+        first_lease = min(probe.lease_until for probe in self._probes) - now
+        return max(0.0, min(first_lease, self.options.open_for))
+
+    def _settle_probe_locked(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Transition, ...]:
+        if permit not in self._probes or permit.lease_until <= now:
+            return ()  # its lease ended, and somebody else has its place
+        self._probes.remove(permit)
+        if verdict.blame is Blame.UNKNOWN:
+            return ()
+        if verdict.blame is Blame.BAD:
+            return self._open_locked(now, "a probe failed")
+        self._passed += 1
+        if self._passed < self.options.probes:
+            return ()
+        return (self._enter_locked(CLOSED, f"{self._passed} probe{'s' * (self._passed > 1)} succeeded"),)
+
+    def _failed_locked(self, verdict: Verdict, now: float) -> tuple[Transition, ...]:
+        options = self.options
+        if verdict.consecutive and (not self.sole or verdict.sent is Sent.NO):
+            self._run += 1
+        if self._run >= options.consecutive_failures:
+            return self._open_locked(now, f"{self._run} failures in a row")
+        bad = sum(self._bad)
+        total = bad + sum(self._good)
+        if total >= options.minimum_calls and bad >= options.failure_ratio * total:
+            return self._open_locked(now, f"{bad} of {total} calls failed within {options.window:g} s")
+        return ()
+
+    def _open_locked(self, now: float, reason: str) -> tuple[Transition, ...]:
+        options = self.options
+        wait = min(options.max_open_for, options.open_for * 2.0 ** min(self._openings, 60))
+        if self._openings:  # the first wait is as configured; later ones are spread, so that clients do not probe in step
+            wait = min(options.max_open_for, wait * (1.0 + 0.5 * self._draw()))
+        if self.sole:
+            wait = min(wait, SOLE_MAX_OPEN)
+        self._openings += 1
+        self._enter_locked(OPEN, reason)
+        self._until = now + wait
+        return (Transition(OPEN, reason, wait),)
+
+    def _enter_locked(self, state: str, reason: str) -> Transition:
+        self._generation += 1
+        self._probes = []
+        self._passed = 0
+        self._run = 0
+        if state is CLOSED:
+            self._openings = 0
+        if state is not OPEN:
+            self._good = [0] * _SLICES
+            self._bad = [0] * _SLICES
+        self.state = state
+        return Transition(state, reason)
+
+    def _turn_locked(self, number: int) -> None:
+        for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
+            self._good[passed % _SLICES] = 0
+            self._bad[passed % _SLICES] = 0
+        self._slice = max(self._slice, number)

@@ -1,0 +1,67 @@
+"""`on=` and `exclude=`: exception types, status codes, predicates, or any mixture of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from resilience.core.errors import ConfigurationError
+from resilience.core.outcome import Err, Ok
+
+# The range of status codes that RFC 9110 15 defines.
+_LOWEST, _HIGHEST = 100, 599
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """Does an outcome belong to what was listed?"""
+
+    types: tuple[type[BaseException], ...]
+    statuses: frozenset[int]
+    predicates: tuple[Callable[[Any], object], ...]
+
+    @property
+    def judges_results(self) -> bool:
+        """Can a call that returned match at all?"""
+        return bool(self.statuses or self.predicates)
+
+    def matches(self, outcome: Ok[Any] | Err) -> bool:
+        """Tell whether the outcome was listed: by its type, its status, or a predicate of the value or exception."""
+        if isinstance(outcome, Err):
+            error = outcome.error
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            return (
+                isinstance(error, self.types)
+                or (status is not None and status in self.statuses)
+                or any(predicate(error) for predicate in self.predicates)
+            )
+        value = outcome.value
+        if self.statuses and getattr(value, "status_code", None) in self.statuses:
+            return True
+        return any(predicate(value) for predicate in self.predicates)
+
+
+def matcher(argument: str, listed: object, /) -> Matcher | None:
+    """Return the matcher for what was listed, None for None; raises ConfigurationError naming what cannot be listed."""
+    if listed is None:
+        return None
+    single = isinstance(listed, type | int) or (callable(listed) and not isinstance(listed, Iterable))
+    items = (listed,) if single or not isinstance(listed, Iterable) else tuple(cast("Iterable[object]", listed))
+    types: list[type[BaseException]] = []
+    statuses: set[int] = set()
+    predicates: list[Callable[[Any], object]] = []
+    for item in items:
+        if isinstance(item, type) and issubclass(item, BaseException):
+            if not issubclass(item, Exception):
+                raise ConfigurationError(argument, item, "exception types below Exception: cancellation is not a failure")
+            types.append(item)
+        elif isinstance(item, int) and not isinstance(item, bool) and _LOWEST <= item <= _HIGHEST:
+            statuses.add(int(item))
+        elif callable(item) and not isinstance(item, type):
+            predicates.append(item)
+        else:
+            raise ConfigurationError(argument, item, "exception types, status codes from 100 to 599, or predicates")
+    if isinstance(listed, str | bytes):
+        raise ConfigurationError(argument, listed, "exception types, status codes from 100 to 599, or predicates")
+    return Matcher(tuple(types), frozenset(statuses), tuple(predicates))

@@ -1,0 +1,175 @@
+"""The verdict table: what a status or an exception says about an endpoint, and whether to try again.
+
+Exceptions of httpx are known by the names of their classes, because httpx2 raises the same names from unrelated
+classes; everything else is judged by type. What only the wire can tell (*nothing was sent*) is added in
+``http/classify.py``: exception types alone lie.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Sent, Verdict
+from resilience.runtimes.blocking import wall_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resilience.core.call import Call
+    from resilience.core.outcome import Ok
+
+# RFC 9110 9.2.2: methods that may be repeated without changing the outcome.
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+_ANSWERED = Sent.ANSWERED
+_RETRY_GOOD = Verdict(Blame.GOOD, retry=True, sent=_ANSWERED)
+_RETRY_BAD = Verdict(Blame.BAD, retry=True, sent=_ANSWERED)
+_STATUS: dict[int, Verdict] = {
+    408: _RETRY_GOOD,
+    425: _RETRY_GOOD,
+    429: Verdict(Blame.GOOD, retry=True, sent=_ANSWERED, binds_service=True),
+    500: Verdict(Blame.BAD, retry=False, sent=_ANSWERED, consecutive=False),
+    502: _RETRY_BAD,
+    503: _RETRY_BAD,
+    504: _RETRY_BAD,
+}
+"""501, 505 and all other statuses are GOOD and final."""
+
+CONNECT_FAILED = Verdict(Blame.BAD, retry=True, sent=Sent.NO)
+CERTIFICATE = Verdict(Blame.BAD, retry=True, sent=Sent.NO, elsewhere=True)
+_BLAMELESS = Verdict(Blame.UNKNOWN, retry=False, sent=Sent.MAYBE)
+_BY_NAME: dict[str, Verdict] = {
+    # httpx's names; most specific first matters not, since each class has its own row.
+    "ConnectError": BAD,
+    "ConnectTimeout": BAD,
+    "ReadTimeout": BAD,
+    "WriteTimeout": BAD,
+    "ReadError": BAD,
+    "WriteError": BAD,
+    "CloseError": BAD,
+    "RemoteProtocolError": BAD,
+    "DecodingError": BAD,
+    "PoolTimeout": _BLAMELESS,
+    "ProxyError": _BLAMELESS,
+    "LocalProtocolError": _BLAMELESS,
+    "UnsupportedProtocol": _BLAMELESS,
+    "TooManyRedirects": _BLAMELESS,
+    "InvalidURL": _BLAMELESS,
+    "StreamError": _BLAMELESS,
+    "TimeoutException": BAD,
+    "NetworkError": BAD,
+    "ProtocolError": BAD,
+    "TransportError": BAD,
+}
+_HTTPX = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
+
+_SECONDS = re.compile(r"\d{1,10}", re.ASCII)
+
+
+def judge_status(status: int, headers: Mapping[str, str]) -> Verdict:
+    """Return the table's verdict of an answer."""
+    verdict = _STATUS.get(status)
+    if verdict is None:
+        return GOOD
+    if verdict.retry and "retry-after" in headers:
+        after = retry_after(headers)
+        if after is not None:
+            return Verdict(
+                verdict.blame, retry=True, sent=_ANSWERED, retry_after=after, binds_service=verdict.binds_service
+            )
+    return verdict
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return ``Retry-After`` in seconds from now, from seconds or an HTTP date; None when absent or malformed.
+
+    A date is compared with the answer's own ``Date``, where there is one: clocks differ. RFC 9110 10.2.3.
+    """
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    try:
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        now = wall_clock()  # an HTTP date is wall-clock time by definition
+    return max(0.0, until - now)
+
+
+def judge_error(error: BaseException) -> Verdict | None:
+    """Return the table's verdict of an exception of httpx or of this library; None for any other."""
+    if isinstance(error, RejectedError):
+        return Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO, retry_after=error.retry_after)
+    if isinstance(error, DeadlineExceededError):
+        # It was given its time and did not use it well, unless it never got to start.
+        return UNKNOWN if error.sent is Sent.NO else BAD
+    kind = type(error)
+    for base in kind.__mro__:
+        if base.__module__.partition(".")[0] not in _HTTPX:
+            continue
+        response = getattr(error, "response", None)
+        if base.__name__ == "HTTPStatusError" and response is not None:
+            return judge_status(response.status_code, response.headers)
+        verdict = _BY_NAME.get(base.__name__)
+        if verdict is not None:
+            return CERTIFICATE if base.__name__ == "ConnectError" and certificate_refused(error) else verdict
+    return None
+
+
+def certificate_refused(error: BaseException) -> bool:
+    """Tell whether a failed certificate verification is at the bottom of this."""
+    return any(isinstance(root, ssl.SSLCertVerificationError) for root in roots(error))
+
+
+def roots(error: BaseException) -> list[BaseException]:
+    """Return the exception and everything it came from: httpcore hides the cause in ``args`` and cuts the chain."""
+    found: list[BaseException] = []
+    pending: list[BaseException | None] = [error]
+    while pending and len(found) < 50:  # noqa: PLR2004 - a bound against cycles of causes
+        current = pending.pop()
+        if current is None or current in found:
+            continue
+        found.append(current)
+        pending += [current.__cause__, current.__context__, *(a for a in current.args if isinstance(a, BaseException))]
+    return found
+
+
+# What a bare function's Retry repeats when it is not told otherwise: failures to reach somebody. Other OSErrors, such
+# as FileNotFoundError, do not go away by trying again.
+BARE_RETRIED: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, socket.gaierror)
+
+
+def judge_bare(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
+    """Judge a function nothing is known of: every exception is to blame, those of reaching somebody are repeated."""
+    del call
+    if not isinstance(outcome, Err):
+        return GOOD
+    error = outcome.error
+    verdict = judge_error(error)
+    if verdict is None:
+        return Verdict(Blame.BAD, retry=isinstance(error, BARE_RETRIED), sent=Sent.MAYBE)
+    if isinstance(error, DeadlineExceededError):
+        # An inner Timeout is worth another attempt; whether the call's own deadline has passed, Retry checks itself.
+        return Verdict(verdict.blame, retry=True, sent=error.sent)
+    if verdict.retry and verdict.sent is not Sent.NO and not _repeatable(error):
+        return Verdict(verdict.blame, retry=False, sent=verdict.sent, consecutive=verdict.consecutive)
+    return verdict
+
+
+def _repeatable(error: BaseException) -> bool:
+    # httpx raises RuntimeError where an error has no request; then nothing forbids repeating.
+    try:
+        request = getattr(error, "request", None)
+    except RuntimeError:
+        return True
+    return request is None or request.method.upper() in IDEMPOTENT or "idempotency-key" in request.headers
+
+

@@ -1,0 +1,1 @@
+"""Floor 1: the only code that waits, races or reads a clock."""

@@ -1,0 +1,98 @@
+"""asyncio and trio, through anyio, with native cancellation."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from anyio.lowlevel import current_token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+T = TypeVar("T")
+
+
+class AsyncGate:
+    """A gate for a task; opened from any thread, task or event loop."""
+
+    __slots__ = ("_event", "_token")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._token = current_token().native_token
+
+    async def wait(self, timeout: float, /) -> bool:
+        """Wait until the gate opens, at most `timeout` seconds; tell whether it did."""
+        if math.isinf(timeout):
+            await self._event.wait()
+        else:
+            with anyio.move_on_after(max(0.0, timeout)):
+                await self._event.wait()
+        return self._event.is_set()
+
+    def open(self) -> None:
+        """Let the waiter go. Always by way of its own loop: an anyio event is not thread-safe."""
+        token = self._token
+        schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+        try:
+            schedule(self._event.set)
+        except RuntimeError:  # the waiter's loop is closed: nobody waits any more
+            return
+
+
+@asynccontextmanager
+async def _shielded() -> AsyncIterator[None]:
+    with anyio.CancelScope(shield=True):
+        yield
+
+
+class AnyioRuntime:
+    """Waits by suspending the task."""
+
+    __slots__ = ()
+
+    now = staticmethod(time.monotonic)
+    random = staticmethod(random.random)
+    sleep = staticmethod(anyio.sleep)
+    gate = staticmethod(AsyncGate)
+    shield = staticmethod(_shielded)
+
+    async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
+        """Run `work` and cancel it after `seconds`, raising TimeoutError."""
+        if math.isinf(seconds):
+            return await work()
+        with anyio.CancelScope(deadline=anyio.current_time() + max(0.0, seconds)) as scope:
+            return await work()
+        if scope.cancelled_caught:
+            raise TimeoutError
+        message = "unreachable"  # the scope swallows nothing but its own cancellation
+        raise AssertionError(message)
+
+    async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
+        """Run all racers as tasks and return the first result; if all raise, raise what the last one raised."""
+        won: list[T] = []
+        failures: list[Exception] = []
+        async with anyio.create_task_group() as group:
+
+            async def run(racer: Callable[[], Awaitable[T]]) -> None:
+                try:
+                    value = await racer()
+                except Exception as error:  # noqa: BLE001 - another racer may still succeed
+                    failures.append(error)
+                else:
+                    won.append(value)
+                    group.cancel_scope.cancel()
+
+            for racer in racers:
+                group.start_soon(run, racer)
+        if won:
+            return won[0]
+        raise failures[-1]
+
+
+ANYIO = AnyioRuntime()

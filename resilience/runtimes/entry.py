@@ -1,0 +1,176 @@
+"""The door: from a plain call of somebody's function into a chain of policies, and the deadline around it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from resilience.core.call import NEVER, Ambient, Call, ambient
+from resilience.core.errors import ConfigurationError, DeadlineExceededError
+from resilience.core.outcome import Sent
+from resilience.core.units import seconds as in_seconds
+from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.blocking import BLOCKING, run_blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from datetime import timedelta
+
+    from resilience.core.ports import Policy, Proceed, Runtime
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+OWN = "resilience."
+
+
+def link(policy: Policy, inner: Proceed, /) -> Proceed:
+    """Put one policy in front of the rooms further in."""
+    compose = getattr(policy, "chain", None)
+    if compose is not None:  # a pipeline: its own policies, linked once, instead of a room around rooms
+        return cast("Proceed", compose(inner))
+    around = policy.around
+    if type(policy).__module__.startswith(OWN):
+
+        def proceed(call: Call) -> Any:  # noqa: ANN401 - an awaitable of the reply
+            return around(call, inner)
+
+    else:
+        # Ours always pass the call on; in somebody's own policy a bare ``proceed()`` means "this same call".
+        def proceed(call: Call) -> Any:  # noqa: ANN401
+            return around(call, lambda passed=call: inner(passed))
+
+    return proceed
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Tell whether calling `fn` gives a coroutine."""
+    inner = fn
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+
+
+def refuse_generators(fn: Callable[..., Any]) -> None:
+    """Raise ConfigurationError for what cannot be guarded as one call."""
+    if not callable(fn):
+        argument, value, expected = "fn", fn, "a function"
+        raise ConfigurationError(argument, value, expected)
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        argument = "fn"
+        raise ConfigurationError(
+            argument,
+            getattr(fn, "__qualname__", fn),
+            "a function or coroutine function; a generator's work happens after the call has returned, where no "
+            "policy can see it: guard the function that makes each item instead",
+        )
+
+
+async def _invoke_blocking(call: Call) -> Any:  # noqa: ANN401 - what the function returns
+    fn, args, kwargs = call.request
+    return fn(*args, **kwargs)
+
+
+def _invoke_async(call: Call) -> Any:  # noqa: ANN401 - the function's coroutine, awaited by the room outside
+    fn, args, kwargs = call.request
+    return fn(*args, **kwargs)
+
+
+def chain_for(policy: Policy, *, blocking: bool) -> Proceed:
+    """Return the chain that ends in calling the function held by ``call.request``."""
+    return link(policy, _invoke_blocking if blocking else _invoke_async)
+
+
+def guard(policy: Policy, fn: Callable[P, T], /) -> Callable[P, T]:
+    """Return `fn` with `policy` around it: same name, docs, signature and kind (sync stays sync, async async)."""
+    refuse_generators(fn)
+    operation = getattr(fn, "__qualname__", type(fn).__name__)
+    if is_async(fn):
+        enter = chain_for(policy, blocking=False)
+        coroutine_fn = cast("Callable[P, Coroutine[Any, Any, Any]]", fn)
+
+        async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
+            call = _call(ANYIO, (coroutine_fn, args, kwargs), operation)
+            return await (enter(call) if call.deadline == NEVER else _in_time(enter, call))
+
+        return cast("Callable[P, T]", _like(fn, guarded_async))
+
+    enter = chain_for(policy, blocking=True)
+
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_blocking(cast("Coroutine[Any, Any, T]", enter(_call(BLOCKING, (fn, args, kwargs), operation))))
+
+    return cast("Callable[P, T]", _like(fn, guarded))
+
+
+def _like(fn: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    functools.update_wrapper(wrapper, fn)
+    return wrapper
+
+
+def _call(runtime: Runtime, request: Any, operation: str) -> Call:  # noqa: ANN401
+    around = ambient.get()
+    if around is None:
+        return Call(runtime, request, runtime.now(), operation=operation)
+    runtime = around.runtime or runtime
+    now = runtime.now()
+    if around.deadline <= now:
+        raise passed(operation, Sent.NO)
+    return Call(runtime, request, now, deadline=around.deadline, operation=operation)
+
+
+async def _in_time(chain: Proceed, call: Call) -> Any:  # noqa: ANN401
+    # A thread cannot be interrupted, a task can: so only here the surrounding deadline cuts the function itself.
+    expired = False
+    try:
+        return await call.runtime.limit(call.remaining(), lambda: chain(call))
+    except TimeoutError:
+        expired = call.remaining() <= 0
+        if not expired:  # the function's own
+            raise
+    raise passed(call.operation, Sent.MAYBE)
+
+
+def passed(operation: str, sent: Sent) -> DeadlineExceededError:
+    """Return the error for a deadline of the surrounding code that has passed."""
+    return DeadlineExceededError(f"the deadline around {operation} has passed", sent=sent, service=operation)
+
+
+def enter_blocking(chain: Proceed, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a plain function through a chain, now."""
+    refuse_generators(fn)
+    if is_async(fn):
+        argument = "fn"
+        raise ConfigurationError(argument, getattr(fn, "__qualname__", fn), "a plain function; use .acall for async")
+    call = _call(BLOCKING, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
+    return run_blocking(cast("Coroutine[Any, Any, T]", chain(call)))
+
+
+async def enter_async(
+    chain: Proceed, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a coroutine function through a chain, now."""
+    refuse_generators(fn)
+    call = _call(ANYIO, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
+    return cast("T", await (chain(call) if call.deadline == NEVER else _in_time(chain, call)))
+
+
+@contextmanager
+def deadline(seconds: float | timedelta, /) -> Iterator[float]:
+    """Give every call made inside at most `seconds` from now; of nested deadlines the earlier one wins.
+
+    Works in sync and in async code, and is inherited by tasks started inside. Yields the instant (monotonic seconds).
+    Raises ConfigurationError unless `seconds` is positive and finite.
+    """
+    limit = in_seconds("seconds", seconds)
+    outer = ambient.get()
+    runtime = (outer.runtime if outer else None) or BLOCKING
+    instant = min(runtime.now() + limit, outer.deadline if outer else NEVER)
+    token = ambient.set(Ambient(instant, outer.runtime if outer else None))
+    try:
+        yield instant
+    finally:
+        ambient.reset(token)
