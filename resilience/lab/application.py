@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from resilience.lab import routes
@@ -33,7 +34,18 @@ class Connection(Protocol):
 class Application:
     """One server as its connections see it."""
 
-    __slots__ = ("_refusals", "_stride", "connections", "draining", "fault", "max_streams", "name", "service_time", "tally")
+    __slots__ = (
+        "_refusals",
+        "_stride",
+        "connections",
+        "draining",
+        "emptied",
+        "fault",
+        "max_streams",
+        "name",
+        "service_time",
+        "tally",
+    )
 
     def __init__(self, name: str, tally: Tally, *, service_time: float, max_streams: int) -> None:
         """Start healthy."""
@@ -43,11 +55,12 @@ class Application:
         self.max_streams = max_streams
         self.connections: set[Connection] = set()
         self.draining = False
+        self.emptied = asyncio.Event()
         self.set_fault(HEALTHY)
 
     def set_fault(self, fault: Fault) -> None:
         """Misbehave so from now on."""
-        self.fault = fault
+        self.fault = HEALTHY if fault == HEALTHY else fault
         self._stride = Stride(fault.ratio, self.name)
         self._refusals = Stride(fault.refuse_streams, self.name)
         for connection in list(self.connections):
@@ -56,6 +69,7 @@ class Application:
     def opened(self, connection: Connection) -> None:
         """Count a new connection."""
         self.connections.add(connection)
+        self.emptied.clear()
         self.tally.opened()
 
     def closed(self, connection: Connection) -> None:
@@ -63,6 +77,8 @@ class Application:
         if connection in self.connections:
             self.connections.discard(connection)
             self.tally.closed()
+            if not self.connections:
+                self.emptied.set()
 
     def replaced(self, old: Connection, new: Connection) -> None:
         """Carry on with another protocol on the same connection."""
@@ -86,7 +102,9 @@ class Application:
 
     def answer(self, request: Request, fault: Fault) -> routes.Answer:
         """Answer a request under a fault, with every wait summed up."""
-        answer = routes.failure(self.name, fault) if fault.status != HEALTHY.status else routes.answer(self.name, request)
+        answer = (
+            routes.failure(self.name, fault) if fault.status != HEALTHY.status else routes.answer(self.name, request)
+        )
         answer.wait += self.service_time + fault.delay
         answer.headers.append(("x-server", self.name))
         return answer

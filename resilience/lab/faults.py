@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal, Self
 
 __all__ = ["HEALTHY", "Fault", "Stride"]
 
@@ -70,6 +70,12 @@ class Fault:
     def as_dict(self) -> dict[str, object]:
         """Give the fields that differ from health, for the control channel."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> Self:
+        """Build a fault from what :meth:`as_dict` gave and JSON carried."""
+        fields_given: dict[str, Any] = given | {"methods": tuple(given.get("methods", ()))}
+        return cls(**fields_given)
 
 
 class Stride:

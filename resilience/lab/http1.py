@@ -164,7 +164,9 @@ class Http1(asyncio.Protocol):
         elif fault.garbage:
             self._transport.write(GARBAGE)
             self._close()
-        elif fault.truncate or fault.drip or fault.endless_headers or answer.events or len(answer.body) > _WRITE_AT_ONCE:
+        elif (
+            fault.truncate or fault.drip or fault.endless_headers or answer.events or len(answer.body) > _WRITE_AT_ONCE
+        ):
             self._answering = asyncio.ensure_future(self._stream(request, answer, fault))
         else:
             self._send(answer, keep_alive=request.keep_alive, head_only=request.method == "HEAD")

@@ -126,8 +126,8 @@ class Http2(asyncio.Protocol):
                     self._tasks[event.stream_id] = task
             case StreamReset():
                 self._requests.pop(event.stream_id, None)
-                if task := self._tasks.pop(event.stream_id, None):
-                    task.cancel()
+                if event.stream_id in self._tasks:
+                    self._tasks.pop(event.stream_id).cancel()
                 self._close_when_done()
             case WindowUpdated():
                 self._room.set()

@@ -42,16 +42,17 @@ def listen(host: str, port: int) -> socket.socket:
             return listener
 
 
-def common_port(hosts: list[str]) -> int:
-    """Find a TCP port that is free on all of ``hosts``."""
+def common_port(hosts: list[str], *, udp: bool = False) -> int:
+    """Find a port below the ephemeral range that is free on all of ``hosts`` for TCP, and for UDP if asked."""
     for _ in range(_ATTEMPTS):
         port = random.SystemRandom().randrange(_LOWEST, _first_ephemeral())
         with ExitStack() as stack:
             try:
                 for host in hosts:
                     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                    probe = stack.enter_context(socket.socket(family))
-                    probe.bind((host, port))
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)[: 1 + udp]:
+                        probe = stack.enter_context(socket.socket(family, kind))
+                        probe.bind((host, port))
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise

@@ -33,7 +33,7 @@ class Answer:
     events: bool = False
 
 
-def answer(name: str, request: Request) -> Answer:
+def answer(name: str, request: Request) -> Answer:  # noqa: PLR0911 - one per target
     """Answer as the healthy server ``name``: see :class:`resilience.lab.Server` for the targets."""
     url = urlsplit(request.target)
     _, first, *rest = [*url.path.split("/"), ""]
@@ -66,7 +66,7 @@ def answer(name: str, request: Request) -> Answer:
 
 def failure(name: str, fault: Fault) -> Answer:
     """Answer as the server ``name`` under a fault that sets the status."""
-    headers = [_JSON]
+    headers: list[tuple[str, str]] = [_JSON]
     if fault.retry_after is not None:
         after = fault.retry_after
         headers.append(("retry-after", after if isinstance(after, str) else f"{after:g}"))

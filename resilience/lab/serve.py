@@ -7,6 +7,7 @@ for every child. The stand-ins below let the lab's own modules import each other
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -14,8 +15,12 @@ import signal
 import socket
 import sys
 import types
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 if __name__ == "__main__":
     for _name, _folder in (("resilience", Path(__file__).parents[1]), ("resilience.lab", Path(__file__).parent)):
@@ -23,15 +28,14 @@ if __name__ == "__main__":
         _stand_in.__path__ = [str(_folder)]
         sys.modules[_name] = _stand_in
 
-from resilience.lab.application import Application  # noqa: E402 - after the stand-ins
-from resilience.lab.counts import Tally  # noqa: E402
-from resilience.lab.faults import Fault  # noqa: E402
-from resilience.lab.http1 import Http1  # noqa: E402
+from resilience.lab.application import Application
+from resilience.lab.counts import Tally
+from resilience.lab.faults import Fault
+from resilience.lab.http1 import Http1
 
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
-_POLL = 0.005
 
 
 async def serve(config: dict[str, Any]) -> None:
@@ -43,13 +47,11 @@ async def serve(config: dict[str, Any]) -> None:
         service_time=config["service_time"],
         max_streams=config["max_streams"],
     )
-    upgrade = None
+    upgrade: Callable[[], asyncio.Protocol] | None = None
     if config["http2"]:
         from resilience.lab.http2 import Http2  # noqa: PLC0415 - h2 is an extra
 
-        def upgrade() -> asyncio.Protocol:
-            return Http2(app)
-
+        upgrade = partial(Http2, app)
     context = None
     if config["ssl"] is not None:
         import ssl  # noqa: PLC0415 - only where needed
@@ -78,7 +80,7 @@ async def serve(config: dict[str, Any]) -> None:
 async def _obey(app: Application, server: asyncio.Server, command: dict[str, Any]) -> None:
     match command:
         case {"fault": fields}:
-            app.set_fault(Fault(**{**fields, "methods": tuple(fields.get("methods", ()))}))
+            app.set_fault(Fault.from_dict(fields))
         case {"goaway": armed}:
             for connection in list(app.connections):
                 connection.goaway(armed=armed)
@@ -87,9 +89,9 @@ async def _obey(app: Application, server: asyncio.Server, command: dict[str, Any
             app.draining = True
             for connection in list(app.connections):
                 connection.drain()
-            end = asyncio.get_running_loop().time() + seconds
-            while app.connections and asyncio.get_running_loop().time() < end:
-                await asyncio.sleep(_POLL)
+            if app.connections:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(app.emptied.wait(), seconds)
         case _:
             message = f"unknown command: {command}"
             raise ValueError(message)

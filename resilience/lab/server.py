@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from resilience.lab.child import Child, LabError
 from resilience.lab.counts import Counts, Seen
 from resilience.lab.faults import Fault
 from resilience.lab.ports import listen
@@ -19,14 +14,9 @@ from resilience.lab.ports import listen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LabError", "Server"]
+__all__ = ["Server"]
 
 _PROGRAM = Path(__file__).with_name("serve.py")
-_PATIENCE = 10.0
-
-
-class LabError(RuntimeError):
-    """A server of the lab did not start or did not obey."""
 
 
 class Server:
@@ -39,7 +29,7 @@ class Server:
     All methods are blocking, take about a millisecond, and may be called from any thread.
     """
 
-    def __init__(  # noqa: PLR0913 - keywords
+    def __init__(
         self,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -65,18 +55,21 @@ class Server:
         self.host = host
         self.port = port
         self.name = name
-        self._ssl = None if ssl is None else [str(file) for file in ssl]
-        self._options = {"service_time": service_time, "http2": http2, "max_streams": max_streams}
+        self._config = {
+            "name": name,
+            "ssl": None if ssl is None else [str(file) for file in ssl],
+            "service_time": service_time,
+            "http2": http2,
+            "max_streams": max_streams,
+        }
         self._counts = Counts()
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._hung = False
+        self._child: Child | None = None
         self._pending_fault: Fault | None = None
 
     def __repr__(self) -> str:
         """Show name, address and pid."""
-        return f"<Server {self.name} {self.address} pid={self._process.pid if self._process else None}>"
+        return f"<Server {self.name} {self.address} pid={self._child.pid if self._child else None}>"
 
     def __enter__(self) -> Self:
         """Start."""
@@ -98,26 +91,16 @@ class Server:
 
     def begin(self) -> None:
         """Start the process without waiting for it: :meth:`ready` must follow."""
-        ours, theirs = socket.socketpair()
-        with listen(self.host, self.port) as listener, theirs:
+        with self._lock, listen(self.host, self.port) as listener:
             self.port = listener.getsockname()[1]
-            inherited = (listener.fileno(), theirs.fileno(), self._counts.fileno())
-            config = {
-                "name": self.name,
-                "ssl": self._ssl,
-                "parent": os.getpid(),
-                **dict(zip(("listener", "control", "counts"), inherited, strict=True)),
-                **self._options,
-            }
-            command = [sys.executable, "-P", str(_PROGRAM), json.dumps(config)]
-            self._process = subprocess.Popen(command, pass_fds=inherited, stdin=subprocess.DEVNULL)  # noqa: S603
-        ours.settimeout(_PATIENCE)
-        self._control = ours
-        self._hung = False
+            what = f"server {self.name} at {self.address}"
+            descriptors = {"listener": listener.fileno(), "counts": self._counts.fileno()}
+            self._pending_fault = None
+            self._child = Child(what, _PROGRAM, self._config, descriptors)
 
     def ready(self) -> None:
         """Wait until a process that was begun answers."""
-        self._await_reply()
+        self._running().reply()
 
     def stop(self, grace: float = 0.0) -> None:
         """Stop the process; no effect when none runs.
@@ -126,23 +109,17 @@ class Server:
         answered (``Connection: close``) and wait for it that long.
         """
         with self._lock:
-            if self._process is None:
+            if self._child is None or not self._child.alive:
                 return
-            if grace and self.alive and not self._hung:
-                self._command(drain=grace)
-            self._close_control()
-            try:
-                self._process.wait(0.0 if self._hung else _PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            if grace and not self._child.hung:
+                self._child.order({"drain": grace}, within=grace)
+            self._child.end()
 
     def kill(self) -> None:
         """Kill the process (SIGKILL) and wait for it: when this returns, connecting is refused."""
         with self._lock:
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
-            self._close_control()
+            if self._child is not None:
+                self._child.kill()
 
     def restart(self, grace: float = 0.0) -> None:
         """Stop if running, and start again on the same port: healthy, the counts go on."""
@@ -153,23 +130,20 @@ class Server:
     def hang(self) -> None:
         """Stop the process's clock (SIGSTOP): connections are accepted by the kernel, nothing answers."""
         with self._lock:
-            pid = self._running().pid
-            os.kill(pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-            self._hung = True
+            self._running().hang()
 
     def resume(self) -> None:
         """Let a hung process go on (SIGCONT)."""
         with self._lock:
-            os.kill(self._running().pid, signal.SIGCONT)
-            self._hung = False
+            child = self._running()
+            child.resume()
             if self._pending_fault is not None:
                 fault, self._pending_fault = self._pending_fault, None
-                self._command(fault=fault.as_dict())
+                child.order({"fault": fault.as_dict()})
 
     # -- faults
 
-    def fault(  # noqa: PLR0913 - keywords
+    def fault(
         self,
         *,
         delay: float = 0.0,
@@ -206,10 +180,11 @@ class Server:
             path=path,
         )
         with self._lock:
-            if self._hung:
+            child = self._running()
+            if child.hung:
                 self._pending_fault = fault
             else:
-                self._command(fault=fault.as_dict())
+                child.order({"fault": fault.as_dict()})
 
     def goaway(self, *, armed: bool = False) -> None:
         """Send GOAWAY on every HTTP/2 connection open now; streams begun before finish, later ones are refused.
@@ -217,7 +192,7 @@ class Server:
         ``armed``: send it when the next request arrives, which is then left out, uncounted and unanswered.
         """
         with self._lock:
-            self._command(goaway=armed)
+            self._running().order({"goaway": armed})
 
     # -- facts
 
@@ -229,19 +204,19 @@ class Server:
     @property
     def url(self) -> str:
         """The origin, without a slash at its end."""
-        return f"{'http' if self._ssl is None else 'https'}://{self.address}"
+        return f"{'https' if self._config['ssl'] else 'http'}://{self.address}"
 
     @property
     def pid(self) -> int:
-        """The process's id, or the last one's."""
-        if self._process is None:
+        """The process's id; the last one's when none runs."""
+        if self._child is None:
             raise LabError(self._not_running())
-        return self._process.pid
+        return self._child.pid
 
     @property
     def alive(self) -> bool:
         """Whether the process exists (a hung one does)."""
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.alive
 
     @property
     def requests(self) -> list[Seen]:
@@ -269,40 +244,10 @@ class Server:
         with self._lock:
             self._counts.reset()
 
-    # -- the control channel: a JSON line out, a JSON line back
-
-    def _command(self, **command: object) -> None:
-        self._running()
-        assert self._control is not None  # noqa: S101 - it lives as long as the process
-        try:
-            self._control.sendall(json.dumps(command).encode() + b"\n")
-        except OSError as error:
-            raise LabError(self._not_running()) from error
-        self._await_reply()
-
-    def _await_reply(self) -> None:
-        assert self._control is not None  # noqa: S101 - as above
-        try:
-            reply = self._control.recv(65_536)
-        except OSError as error:
-            message = f"server {self.name} at {self.address} does not answer its control channel: {error}"
-            raise LabError(message) from error
-        if not reply:
+    def _running(self) -> Child:
+        if self._child is None or not self._child.alive:
             raise LabError(self._not_running())
-        if error := json.loads(reply).get("error"):
-            message = f"server {self.name} at {self.address} refused: {error}"
-            raise LabError(message)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            raise LabError(self._not_running())
-        return self._process
+        return self._child
 
     def _not_running(self) -> str:
         return f"server {self.name} at {self.address} is not running"
-
-    def _close_control(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        self._pending_fault = None

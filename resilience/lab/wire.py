@@ -63,30 +63,35 @@ def take_body(request: Request, buffer: bytearray) -> bool:
     """Move the body from ``buffer`` into ``request``; say whether it is complete."""
     if request.length == 0:
         return True
-    if request.length > 0:
-        if len(buffer) < request.length:
-            return False
-        request.body += buffer[: request.length]
-        del buffer[: request.length]
-        return True
-    while (end := buffer.find(b"\r\n")) >= 0:
-        size = _chunk_size(bytes(buffer[:end]))
-        if len(buffer) < end + 2 + size + 2:
-            return False
-        request.body += buffer[end + 2 : end + 2 + size]
-        if size == 0 and buffer[end + 2 : end + 4] != b"\r\n":  # trailers: skip to the empty line
-            if (end := buffer.find(b"\r\n\r\n", end)) < 0:
-                return False
-        del buffer[: end + 2 + size + 2]
-        if size == 0:
-            return True
-    return False
+    if request.length == _CHUNKED:
+        return _take_chunks(request, buffer)
+    if len(buffer) < request.length:
+        return False
+    request.body += buffer[: request.length]
+    del buffer[: request.length]
+    return True
 
 
 def response_head(status: int, headers: list[tuple[str, str]]) -> bytes:
     """Write a status line and headers, with the empty line that ends them."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     return f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n{lines}\r\n".encode("latin-1")
+
+
+def _take_chunks(request: Request, buffer: bytearray) -> bool:
+    while (end := buffer.find(b"\r\n")) >= 0:
+        size = _chunk_size(bytes(buffer[:end]))
+        start, stop = end + 2, end + 2 + size
+        if size == 0:  # trailers, if any, end with an empty line as the head does
+            last = buffer.find(b"\r\n\r\n", end)
+            if last >= 0:
+                del buffer[: last + 4]
+            return last >= 0
+        if len(buffer) < stop + 2:
+            return False
+        request.body += buffer[start:stop]
+        del buffer[: stop + 2]
+    return False
 
 
 def _chunk_size(line: bytes) -> int:
