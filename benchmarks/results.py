@@ -1,8 +1,8 @@
-"""`RESULTS.md`: every command rewrites its own sections, with the machine, the versions and the command beside the numbers."""
+"""`RESULTS.md`: each command rewrites its own sections, machine, versions and command beside the numbers."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import os
 import platform
@@ -10,6 +10,9 @@ import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markdown import Markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,8 +57,8 @@ def circumstances(distributions: Iterable[str], notes: Sequence[str] = ()) -> st
     load = "/".join(f"{value:.1f}" for value in os.getloadavg())
     lines = [
         f"- command: `{command}`",
-        f"- date: {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d %H:%M} UTC",
-        f"- machine: {processor()}; {platform.system()} {platform.release()}; load average at the end {load}",
+        f"- date: {dt.datetime.now(tz=dt.UTC):%Y-%m-%d %H:%M} UTC",
+        f"- machine: {processor()}; {platform.system()}; load average at the end {load}",
         f"- {platform.python_implementation()} {platform.python_version()}",
         f"- versions: httpx-resilience {_version_of_ours()}, {versions(distributions)}",
         *(f"- {note}" for note in notes),
@@ -64,7 +67,7 @@ def circumstances(distributions: Iterable[str], notes: Sequence[str] = ()) -> st
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, numbers to the right."""
+    """Lay out a Markdown table: the first column to the left, numbers to the right."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
@@ -76,8 +79,19 @@ def ratio(spread: Spread | None) -> str:
 
 
 def control(spread: Spread | None) -> str:
-    """The A/A control in the same form, but with the range of *all* rounds: the noise nobody may claim to beat."""
+    """Show the A/A control in the same form, but with the range of *all* rounds: the noise nobody may claim to beat."""
     return "" if spread is None else f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
+
+
+def terminal() -> Console:
+    """Give the terminal, or 140 columns when the output is a pipe, so that tables stay tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def show(body: str, console: Console) -> None:
+    """Print Markdown."""
+    console.print(Markdown(body))
 
 
 def write_section(name: str, body: str, *, path: Path = RESULTS) -> None:
@@ -86,8 +100,5 @@ def write_section(name: str, body: str, *, path: Path = RESULTS) -> None:
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     section = f"{begin}\n## {name}\n\n{body.strip()}\n{end}\n"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end) + "\n", re.DOTALL)
-    if pattern.search(text):
-        text = pattern.sub(lambda _: section, text)
-    else:
-        text = f"{text.rstrip()}\n\n{section}"
-    path.write_text(text)
+    known = pattern.search(text)
+    path.write_text(pattern.sub(lambda _: section, text) if known else f"{text.rstrip()}\n\n{section}")

@@ -51,6 +51,8 @@ class _Protocol(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.open.discard(self.transport)
+        if self.transport in self.waiting:
+            self.waiting.remove(self.transport)
 
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer + data
@@ -117,11 +119,14 @@ def running() -> Iterator[Server]:
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
         process = subprocess.Popen(  # noqa: S603 - our own file, our own interpreter
-            [sys.executable, __file__, str(certificate)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, str(certificate)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         with process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError
             try:
                 ports = json.loads(process.stdout.readline())
                 yield Server(tuple(ports[:ENDPOINTS]), tuple(ports[ENDPOINTS:]), trust)
