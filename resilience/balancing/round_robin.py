@@ -1,0 +1,105 @@
+"""Round robin: every endpoint in turn, by weight where weights differ, lower tiers first."""
+
+from __future__ import annotations
+
+import random
+import threading
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, TypeAlias
+
+from resilience.balancing.rotation import Rotation
+from resilience.balancing.schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from resilience.core.call import Call
+    from resilience.core.endpoint import Endpoint
+
+_Tier: TypeAlias = Rotation | Schedule
+_EMPTY = Rotation(())
+
+
+class RoundRobin:
+    """Give each endpoint its turn, in shares of its weight; fair to ±1 while nothing changes.
+
+    Starts at a random offset, so that many clients do not all begin at the same replica. An endpoint that is passed
+    over loses its turn. A higher tier is used when no endpoint of a lower one is usable, or when the call has tried all
+    that are. A new address list keeps the place of the endpoints that stay. `draw` returns numbers in [0, 1).
+    """
+
+    __slots__ = ("_draw", "_known", "_lock", "_state", "_tiers")
+
+    def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._known: frozenset[tuple[Endpoint, int, float]] = frozenset()
+        self._tiers: tuple[_Tier, ...] = ()
+        # What pick() reads, replaced as a whole: the first tier if it is a rotation, and the tiers after it.
+        self._state = _state(())
+
+    def __repr__(self) -> str:
+        return "RoundRobin()"
+
+    def fresh(self, *, draw: Callable[[], float] | None = None) -> RoundRobin:
+        """Return a new balancer of the same options, without any endpoints."""
+        return RoundRobin(draw=draw or self._draw)
+
+    def update(self, endpoints: Sequence[Endpoint], /) -> None:
+        """Take over a new set of endpoints; those that stay keep their place in the order of turns."""
+        members = sorted(dict.fromkeys(endpoints), key=attrgetter("tier"))
+        known = frozenset((endpoint, endpoint.tier, endpoint.weight) for endpoint in members)
+        with self._lock:
+            if known == self._known:
+                return
+            phases = {endpoint: phase for tier in self._tiers for phase, endpoint in tier.phases()}
+            offset = self._draw()
+            self._known = known
+            self._tiers = tuple(_tier(list(of), phases, offset) for _, of in groupby(members, key=attrgetter("tier")))
+            self._state = _state(self._tiers)
+
+    def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
+        """Return the usable endpoint whose turn it is, one the call has tried only for want of another; or None."""
+        rotation, size, tick, further = self._state
+        if not size:
+            return _search(further, call.tried, usable, None)
+        turn = tick()
+        endpoint = rotation.ring[turn % size]
+        if endpoint not in call.tried and usable(endpoint):
+            return endpoint
+        return _search(further, call.tried, usable, rotation.draw(call.tried, usable, turn))
+
+
+def _state(tiers: tuple[_Tier, ...]) -> tuple[Rotation, int, Callable[[], int], tuple[_Tier, ...]]:
+    first = tiers[0] if tiers else _EMPTY
+    if isinstance(first, Rotation):
+        return first, first.size, first.tick, tiers[1:]
+    return _EMPTY, 0, _EMPTY.tick, tiers
+
+
+def _search(
+    tiers: tuple[_Tier, ...],
+    tried: tuple[Endpoint, ...],
+    usable: Callable[[Endpoint], bool],
+    found: Endpoint | None,
+) -> Endpoint | None:
+    """Look for a better endpoint than the one `found` so far: another tier rather than the same endpoint again."""
+    for tier in tiers:
+        if found is not None and found not in tried:
+            break
+        drawn = tier.draw(tried, usable)
+        if found is None or (drawn is not None and drawn not in tried):
+            found = drawn
+    return found
+
+
+def _tier(members: list[Endpoint], phases: dict[Endpoint, float], offset: float) -> _Tier:
+    """Order one tier: who stays keeps its phase; newcomers are spread evenly over a rotation, from the offset on."""
+    newcomers = [endpoint for endpoint in members if endpoint not in phases]
+    order = [(phases[endpoint], endpoint) for endpoint in members if endpoint in phases]
+    order += [((place / len(newcomers) + offset) % 1.0, endpoint) for place, endpoint in enumerate(newcomers)]
+    order.sort(key=itemgetter(0))  # stable: at equal phases those that stay go first
+    if all(endpoint.weight == members[0].weight for endpoint in members):
+        return Rotation([endpoint for _, endpoint in order])
+    return Schedule(order)

@@ -1,0 +1,195 @@
+"""Round robin: turns, skips, tiers, weights, updates."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resilience.balancing.round_robin import RoundRobin
+from resilience.core.call import Call
+from resilience.core.endpoint import Address, Endpoint
+from resilience.runtimes.virtual import VirtualRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def endpoints(*weights: float, tier: int = 0, first: int = 1) -> list[Endpoint]:
+    return [Endpoint(Address(f"10.0.{tier}.{n}", 80), weight=w, tier=tier) for n, w in enumerate(weights, first)]
+
+
+class Trying(Call):
+    """A call that has tried these endpoints."""
+
+    __slots__ = ("tried",)
+
+    def __init__(self, tried: Iterable[Endpoint] = ()) -> None:
+        super().__init__(VirtualRuntime(), None, 0.0)
+        self.tried = tuple(tried)
+
+
+def fit(endpoint: Endpoint) -> bool:
+    return endpoint.fit
+
+
+def balancer(known: Sequence[Endpoint], offset: float = 0.0) -> RoundRobin:
+    made = RoundRobin().fresh(draw=lambda: offset)
+    made.update(known)
+    return made
+
+
+def picks(robin: RoundRobin, times: int, tried: Iterable[Endpoint] = ()) -> list[Endpoint | None]:
+    once = Trying(tried)
+    return [robin.pick(once, fit) for _ in range(times)]
+
+
+def test_each_has_its_turn_in_the_order_given() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    assert picks(balancer(known), 6) == [a, b, c, a, b, c]
+
+
+def test_starts_at_an_offset() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    assert picks(balancer(known, 0.5), 3) == [c, a, b]
+    assert {picks(balancer(known, offset / 10), 1)[0] for offset in range(10)} == {a, b, c}
+
+
+def test_without_endpoints_there_is_none() -> None:
+    assert RoundRobin().pick(Trying(), fit) is None
+    robin = balancer(endpoints(1, 1))
+    robin.update([])
+    assert robin.pick(Trying(), fit) is None
+
+
+def test_works_as_it_is_and_freshly_made_ones_share_nothing() -> None:
+    robin = RoundRobin()
+    robin.update(endpoints(1))
+    assert robin.pick(Trying(), fit) is not None
+    assert robin.fresh().pick(Trying(), fit) is None
+
+
+def test_the_turns_of_a_dead_one_go_to_all_others_alike() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    robin = balancer(known)
+    b.mark(healthy=False)
+    assert Counter(picks(robin, 30)) == {a: 15, c: 15}
+
+
+def test_prefers_an_untried_one_and_falls_back_to_tried_ones() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    robin = balancer(known)
+    assert set(picks(robin, 10, [a, b])) == {c}
+    c.mark(draining=True)
+    assert Counter(picks(robin, 10, [a, b])) == {a: 5, b: 5}
+    assert Counter(picks(robin, 30, [a, b, c])) == {a: 15, b: 15}
+
+
+def test_none_when_none_is_usable() -> None:
+    for weights in ((1, 1), (1, 2)):
+        known = endpoints(*weights)
+        robin = balancer(known)
+        for endpoint in known:
+            endpoint.mark(ejected=True)
+        assert picks(robin, 3) == [None] * 3
+        known[1].mark(ejected=False)
+        assert picks(robin, 3) == [known[1]] * 3
+
+
+def test_weights_are_spread_evenly() -> None:
+    a, b, c = known = endpoints(5, 1, 1)
+    assert picks(balancer(known), 7) == [a, a, b, a, a, c, a]
+
+
+def test_the_next_tier_is_used_when_no_endpoint_of_the_lower_is_usable() -> None:
+    for weight in (1, 3):
+        a, b = near = endpoints(1, weight)
+        c, d = far = endpoints(1, weight, tier=1)
+        robin = balancer([*far, *near])
+        assert set(picks(robin, 8)) == {a, b}
+        a.mark(healthy=False)
+        assert set(picks(robin, 8)) == {b}
+        b.mark(healthy=False)
+        assert Counter(picks(robin, 8)) == {c: 8 // (1 + weight), d: 8 // (1 + weight) * weight}
+
+
+def test_another_tier_rather_than_the_same_endpoint_again() -> None:
+    for weight in (1, 3):
+        a, b = near = endpoints(1, weight)
+        (c,) = far = endpoints(1, tier=1)
+        robin = balancer([*near, *far])
+        assert set(picks(robin, 4, [a])) == {b}
+        assert set(picks(robin, 4, [a, b])) == {c}
+        assert set(picks(robin, 8, [a, b, c])) == {a, b}, "and back to the lowest tier when all are tried"
+
+
+def test_an_update_keeps_the_order_of_turns() -> None:
+    a, b, c, d = known = endpoints(1, 1, 1, 1)
+    robin = balancer(known)
+    assert picks(robin, 2) == [a, b]
+    robin.update([d, c, b, a])
+    assert picks(robin, 2) == [c, d]
+    robin.update([d, b, a])
+    assert picks(robin, 3) == [a, b, d]
+
+
+def test_updates_between_picks_do_not_favour_anybody() -> None:
+    known = endpoints(*[1] * 5)
+    robin = balancer(known)
+    extra = endpoints(1, 1, first=9)
+    seen: Counter[Endpoint | None] = Counter()
+    for round_ in range(500):
+        robin.update(known + extra[: round_ % 3])
+        seen.update(picks(robin, 1))
+    shares = [seen[endpoint] for endpoint in known]
+    assert max(shares) - min(shares) <= 1
+
+
+def test_weights_may_change() -> None:
+    a, b = known = endpoints(1, 1)
+    robin = balancer(known)
+    assert picks(robin, 1) == [a]
+    a.weight = 3
+    robin.update(known)
+    assert Counter(picks(robin, 40)) == {a: 30, b: 10}
+    a.weight = 1
+    robin.update(known)
+    assert Counter(picks(robin, 40)) == {a: 20, b: 20}
+
+
+def test_a_weight_of_nothing_gets_next_to_nothing() -> None:
+    a, b = known = endpoints(1, 0)
+    assert Counter(picks(balancer(known, 0.9), 1000))[a] >= 999
+    a.mark(healthy=False)
+    assert picks(balancer(known), 1) == [b]
+
+
+def test_no_burst_to_one_that_comes_back() -> None:
+    a, b, c = known = endpoints(2, 1, 1)
+    robin = balancer(known)
+    a.mark(healthy=False)
+    assert Counter(picks(robin, 100)) == {b: 50, c: 50}
+    a.mark(healthy=True)
+    assert Counter(picks(robin, 8)) == {a: 4, b: 2, c: 2}
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 3)])
+def test_shares_are_exact_with_many_threads(weights: tuple[int, ...]) -> None:
+    known = endpoints(*weights)
+    robin = balancer(known, 0.3)
+    start = threading.Barrier(8)
+    seen: list[list[Endpoint | None]] = [[] for _ in range(8)]
+
+    def work(mine: list[Endpoint | None]) -> None:
+        start.wait()
+        mine.extend(picks(robin, 600))
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(itertools.chain(*seen)) == {e: 4800 * w // sum(weights) for e, w in zip(known, weights, strict=True)}
