@@ -76,7 +76,8 @@ class Application:
         """Forget a connection that ended."""
         if connection in self.connections:
             self.connections.discard(connection)
-            self.tally.closed()
+            # asyncio closes the socket after telling us; the count shall not run ahead of it
+            asyncio.get_running_loop().call_soon(self.tally.closed)
             if not self.connections:
                 self.emptied.set()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import weakref
+from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Counts", "Seen", "Tally"]
@@ -57,10 +59,12 @@ class Counts:
 
     def __init__(self) -> None:
         """Make the shared file."""
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this object
-        self._file.truncate(_PAGE)
-        self._file.seek(_PAGE)  # the offset is shared with the server: its log starts here
-        self._page = memoryview(mmap.mmap(self._file.fileno(), _PAGE)).cast("Q")
+        self._fd, name = tempfile.mkstemp(prefix="lab-")
+        weakref.finalize(self, os.close, self._fd)
+        Path(name).unlink()
+        os.truncate(self._fd, _PAGE)
+        os.lseek(self._fd, _PAGE, os.SEEK_SET)  # the offset is shared with the server: its log starts here
+        self._page = memoryview(mmap.mmap(self._fd, _PAGE)).cast("Q")
         self._position = _PAGE
         self._tail = b""
         self._seen: list[Seen] = []
@@ -69,7 +73,7 @@ class Counts:
 
     def fileno(self) -> int:
         """Give the descriptor a server inherits."""
-        return self._file.fileno()
+        return self._fd
 
     @property
     def accepted(self) -> int:
@@ -88,7 +92,7 @@ class Counts:
 
     def requests(self) -> list[Seen]:
         """Give the requests read since the last reset, oldest first."""
-        while chunk := os.pread(self._file.fileno(), _CHUNK, self._position):
+        while chunk := os.pread(self._fd, _CHUNK, self._position):
             self._position += len(chunk)
             *lines, self._tail = (self._tail + chunk).split(b"\n")
             self._seen += [Seen(*line.decode("latin-1").split("\t")) for line in lines]

@@ -65,9 +65,9 @@ async def serve(config: dict[str, Any]) -> None:
     control = socket.socket(fileno=config["control"])
     control.setblocking(False)  # noqa: FBT003 - the socket's own signature
     reader, writer = await asyncio.open_connection(sock=control)
-    writer.write(b"{}\n")
     _die_with(config["parent"])
     gc.freeze()
+    writer.write(b"{}\n")
     while line := await reader.readline():
         reply: dict[str, str] = {}
         try:
@@ -109,7 +109,7 @@ def _die_with(parent: int) -> None:
             os._exit(0)
 
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - only where needed, and after the server is up
+        import ctypes  # noqa: PLC0415 - only where needed
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, look)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)

@@ -96,6 +96,8 @@ class Server:
             what = f"server {self.name} at {self.address}"
             descriptors = {"listener": listener.fileno(), "counts": self._counts.fileno()}
             self._pending_fault = None
+            if self._child is not None:
+                self._child.end()
             self._child = Child(what, _PROGRAM, self._config, descriptors)
 
     def ready(self) -> None:
@@ -109,9 +111,9 @@ class Server:
         answered (``Connection: close``) and wait for it that long.
         """
         with self._lock:
-            if self._child is None or not self._child.alive:
+            if self._child is None:
                 return
-            if grace and not self._child.hung:
+            if grace and self._child.alive and not self._child.hung:
                 self._child.order({"drain": grace}, within=grace)
             self._child.end()
 
