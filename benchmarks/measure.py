@@ -33,7 +33,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median and the range around it that holds half of the rounds; `low` and `high` hold all of them."""
+    """A median, the range around it that holds half of the rounds, and the one that holds nine of ten."""
 
     median: float
     lower: float
@@ -46,8 +46,9 @@ class Spread:
         """Summarise one value per round; a single round is its own range."""
         if len(values) == 1:
             return cls(*(values[0],) * 5)
-        lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(statistics.median(values), lower, upper, min(values), max(values))
+        lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+        twentieths = statistics.quantiles(values, n=20, method="inclusive")
+        return cls(median, lower, upper, twentieths[0], twentieths[-1])
 
 
 def turns(subjects: Sequence[str], baseline: str, round_: int, *, between: int = 2) -> list[str]:

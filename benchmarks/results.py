@@ -79,7 +79,7 @@ def ratio(spread: Spread | None) -> str:
 
 
 def control(spread: Spread | None) -> str:
-    """Show the A/A control in the same form, but with the range of *all* rounds: the noise nobody may claim to beat."""
+    """Show the A/A control in the same form, but with the range of nine rounds in ten: the noise."""
     return "" if spread is None else f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
 
 

@@ -127,7 +127,7 @@ class Bench:
                 f"segments of 1 s, at least {STEADY_TURNS} requests a worker, each after {lead:.0f} s of the same load"
             )
         notes = [
-            f"rounds: {rounds}; {length}; medians; ratio: (middle half); A/A: (all)",
+            f"rounds: {rounds}; {length}; medians; ratio: (middle half); A/A: (nine of ten)",
             *(f"failed: {error}" for error in errors),
         ]
         return "\n\n".join(filter(None, ["\n".join(promises), self.circumstances(notes), table(header, rows)]))
