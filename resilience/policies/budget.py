@@ -2,7 +2,9 @@
 
 Finagle's and linkerd's retry budget: every call deposits `ratio` of a send, every retry or hedge withdraws a whole one,
 and both are forgotten after `ttl`; a reserve of ``min_per_second * ttl`` lets services with few calls retry at all.
-So in any `ttl` seconds at most ``ratio * calls + min_per_second * ttl`` extra sends are made.
+So whenever an extra send is paid for, at most ``ratio * calls + min_per_second * ttl`` have been made in the `ttl`
+seconds up to then. For that to hold exactly, although both are kept in slices, what was spent is remembered for one slice
+longer than what was earned.
 """
 
 from __future__ import annotations
@@ -14,57 +16,72 @@ from resilience.core.errors import require
 from resilience.core.units import seconds as in_seconds
 
 _SLICES = 10
+_RING = _SLICES + 1
 
 
 class Budget:
-    """The balance, as sums over ten slices of `ttl`; `now` comes in as an argument and may not run backwards."""
+    """The balance, as sums over slices of `ttl`. `now` comes in as an argument; what comes late counts as coming now."""
 
-    __slots__ = ("_lock", "_ratio", "_reserve", "_slice", "_slices", "_sum", "_width")
+    __slots__ = ("_earned", "_lock", "_ratio", "_reserve", "_slice", "_spent", "_sum", "_width")
 
     def __init__(self, options: RetryBudget) -> None:
         self._lock = threading.Lock()
         self._ratio = options.ratio
         self._reserve = options.min_per_second * options.ttl
-        self._width = options.ttl / _SLICES
-        self._slices = [0.0] * _SLICES
+        # Never finer than a microsecond, so that slice numbers stay within what floats and ints can say.
+        self._width = max(options.ttl / _SLICES, 1e-6)
+        self._earned = [0.0] * _RING
+        self._spent = [0] * _RING
         self._slice = 0
-        """Number of the slice `now` falls into, counted from the clock's zero."""
+        """Number of the latest slice seen, counted from the clock's zero."""
         self._sum = 0.0
+        """What the remembered slices amount to."""
 
     def deposit(self, now: float, /) -> None:
         """Count one call."""
         with self._lock:
-            if (number := int(now / self._width)) != self._slice:
+            if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
-            self._slices[number % _SLICES] += self._ratio
+            self._earned[self._slice % _RING] += self._ratio
             self._sum += self._ratio
 
     def try_withdraw(self, now: float, /) -> bool:
         """Pay for one extra send; false, and nothing is taken, when the balance does not cover it."""
         with self._lock:
-            if (number := int(now / self._width)) != self._slice:
+            if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             # A hair of tolerance: five deposits of 0.2 are a whole send, whatever the floats add up to.
             if self._reserve + self._sum < 1.0 - 1e-9:
                 return False
-            self._slices[number % _SLICES] -= 1.0
+            self._spent[self._slice % _RING] += 1
             self._sum -= 1.0
             return True
+
+    def refund(self, when: float, /) -> None:
+        """Take back the withdrawal made at `when`: the send it paid for was not made."""
+        with self._lock:
+            number = min(int(when / self._width), self._slice)
+            slot = number % _RING
+            if number > self._slice - _RING and self._spent[slot]:
+                self._spent[slot] -= 1
+                self._sum += 1.0
 
     def balance(self, now: float, /) -> float:
         """Return how many extra sends could be paid for now."""
         with self._lock:
-            if (number := int(now / self._width)) != self._slice:
+            if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             return max(0.0, self._reserve + self._sum)
 
     def _turn_locked(self, number: int) -> None:
-        slices = self._slices
-        for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
-            slices[passed % _SLICES] = 0.0
-        self._slice = max(self._slice, number)
+        earned, spent = self._earned, self._spent
+        for passed in range(max(self._slice + 1, number - _SLICES), number + 1):
+            earned[passed % _RING] = 0.0
+            spent[passed % _RING] = 0
+        earned[(number - _SLICES) % _RING] = 0.0
+        self._slice = number
         # Summed afresh, so that rounding cannot pile up over a service's life.
-        self._sum = sum(slices)
+        self._sum = sum(earned) - sum(spent)
 
 
 @dataclass(frozen=True, slots=True)

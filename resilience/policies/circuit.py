@@ -112,7 +112,7 @@ class Circuit:
         self._draw = draw
         self._lock = threading.Lock()
         self._generation = 0
-        self._width = options.window / _SLICES
+        self._width = max(options.window / _SLICES, 1e-6)  # finer slices would have numbers beyond floats
         self._slice = 0
         self._good = [0] * _SLICES
         self._bad = [0] * _SLICES
@@ -174,13 +174,13 @@ class Circuit:
                 return self._settle_probe_locked(permit, verdict, now)
             if self.state is not CLOSED or verdict.blame is Blame.UNKNOWN:
                 return ()
-            if (number := int(now / self._width)) != self._slice:
+            if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             if verdict.blame is Blame.GOOD:
-                self._good[number % _SLICES] += 1
+                self._good[self._slice % _SLICES] += 1
                 self._run = 0
                 return ()
-            self._bad[number % _SLICES] += 1
+            self._bad[self._slice % _SLICES] += 1
             return self._failed_locked(verdict, now)
 
     def invite(self, now: float, /) -> tuple[Transition, ...]:
@@ -208,7 +208,7 @@ class Circuit:
     def counts(self, now: float, /) -> tuple[int, int]:
         """Return (good, bad) verdicts within the window."""
         with self._lock:
-            if (number := int(now / self._width)) != self._slice:
+            if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             return sum(self._good), sum(self._bad)
 
@@ -286,4 +286,4 @@ class Circuit:
         for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
             self._good[passed % _SLICES] = 0
             self._bad[passed % _SLICES] = 0
-        self._slice = max(self._slice, number)
+        self._slice = number
