@@ -90,7 +90,7 @@ class Stride:
     def __init__(self, ratio: float, seed: str) -> None:
         """Take the share, 0-1, and what to seed the order with."""
         self._parts = round(ratio * _PARTS)
-        self._random = random.Random(seed)  # noqa: S311 - repeatability is the point
+        self._random = random.Random(seed)
         self._seen = 0
         self._window: list[bool] = []
 

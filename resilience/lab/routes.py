@@ -33,7 +33,7 @@ class Answer:
     events: bool = False
 
 
-def answer(name: str, request: Request) -> Answer:  # noqa: PLR0911 - one per target
+def answer(name: str, request: Request) -> Answer:
     """Answer as the healthy server ``name``: see :class:`resilience.lab.Server` for the targets."""
     url = urlsplit(request.target)
     _, first, *rest = [*url.path.split("/"), ""]

@@ -95,6 +95,7 @@ def test_idle_connections_are_closed_after_a_while(server: Server) -> None:
     with socket.create_connection((server.host, server.port)) as raw, raw.makefile("rb") as answers:
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        server.fault(idle_close=60)
         server.fault(idle_close=0.05)
         assert answers.read().endswith(b"}")
     with socket.create_connection((server.host, server.port)) as raw, raw.makefile("rb") as answers:

@@ -17,5 +17,8 @@ def test_only_its_own_names_are_trusted(tmp_path: Path) -> None:
             server.fault(reset="after")
             with pytest.raises(httpx.TransportError):  # a reset under TLS shows as an end of file
                 client.get(server.url)
-        with Server(ssl=authority.issue("*.evil.test")) as server, pytest.raises(httpx.ConnectError, match="verify failed"):
+        with (
+            Server(ssl=authority.issue("*.evil.test")) as server,
+            pytest.raises(httpx.ConnectError, match="verify failed"),
+        ):
             client.get(server.url)
