@@ -111,7 +111,7 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
-async def compare(  # noqa: PLR0913 - how long, how often, and who is told
+async def compare(
     subjects: Mapping[str, Callable[[], Awaitable[dict[str, float]]]],
     baseline: str,
     *,

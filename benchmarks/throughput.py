@@ -62,7 +62,7 @@ class Bench:
         """Tell what stands above every table."""
         return circumstances(LIBRARIES, ["server: raw asyncio protocol on uvloop, its own process, loopback", *notes])
 
-    async def cell(  # noqa: PLR0913 - one argument a dimension
+    async def cell(
         self,
         subjects: Sequence[Subject],
         load: Load,
@@ -104,7 +104,7 @@ class Bench:
         found.failed |= failed
         return found
 
-    async def section(  # noqa: PLR0913 - one argument a dimension
+    async def section(
         self,
         subjects: Sequence[Subject],
         load: Load,
