@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from resilience.balancing.rotation import Rotation
 from resilience.balancing.schedule import Schedule
+from resilience.balancing.tiers import by_tier, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,27 +48,27 @@ class RoundRobin:
 
     def update(self, endpoints: Sequence[Endpoint], /) -> None:
         """Take over a new set of endpoints; those that stay keep their place in the order of turns."""
-        members = sorted(dict.fromkeys(endpoints), key=attrgetter("tier"))
-        known = frozenset((endpoint, endpoint.tier, endpoint.weight) for endpoint in members)
+        known = frozenset((endpoint, endpoint.tier, endpoint.weight) for endpoint in endpoints)
         with self._lock:
             if known == self._known:
                 return
             phases = {endpoint: phase for tier in self._tiers for phase, endpoint in tier.phases()}
             offset = self._draw()
             self._known = known
-            self._tiers = tuple(_tier(list(of), phases, offset) for _, of in groupby(members, key=attrgetter("tier")))
+            self._tiers = tuple(_tier(members, phases, offset) for members in by_tier(endpoints))
             self._state = _state(self._tiers)
 
     def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         """Return the usable endpoint whose turn it is, one the call has tried only for want of another; or None."""
         rotation, size, tick, further = self._state
         if not size:
-            return _search(further, call.tried, usable, None)
+            return search(further, call.tried, lambda tier: tier.draw(call.tried, usable))
         turn = tick()
         endpoint = rotation.ring[turn % size]
         if endpoint not in call.tried and usable(endpoint):
             return endpoint
-        return _search(further, call.tried, usable, rotation.draw(call.tried, usable, turn))
+        found = rotation.draw(call.tried, usable, turn)
+        return search(further, call.tried, lambda tier: tier.draw(call.tried, usable), found) if further else found
 
 
 def _state(tiers: tuple[_Tier, ...]) -> tuple[Rotation, int, Callable[[], int], tuple[_Tier, ...]]:
@@ -76,22 +76,6 @@ def _state(tiers: tuple[_Tier, ...]) -> tuple[Rotation, int, Callable[[], int], 
     if isinstance(first, Rotation):
         return first, first.size, first.tick, tiers[1:]
     return _EMPTY, 0, _EMPTY.tick, tiers
-
-
-def _search(
-    tiers: tuple[_Tier, ...],
-    tried: tuple[Endpoint, ...],
-    usable: Callable[[Endpoint], bool],
-    found: Endpoint | None,
-) -> Endpoint | None:
-    """Look for a better endpoint than the one `found` so far: another tier rather than the same endpoint again."""
-    for tier in tiers:
-        if found is not None and found not in tried:
-            break
-        drawn = tier.draw(tried, usable)
-        if found is None or (drawn is not None and drawn not in tried):
-            found = drawn
-    return found
 
 
 def _tier(members: list[Endpoint], phases: dict[Endpoint, float], offset: float) -> _Tier:

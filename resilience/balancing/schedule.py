@@ -6,18 +6,12 @@ import heapq
 import threading
 from typing import TYPE_CHECKING
 
+from resilience.balancing.tiers import weight_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from resilience.core.endpoint import Endpoint
-
-# Stands in for a weight that is not above 0, so that nothing divides by zero and the endpoint is all but unused.
-_LEAST_WEIGHT = 1e-6
-
-
-def weight_of(endpoint: Endpoint, /) -> float:
-    """Return the endpoint's weight, or next to nothing when it is not above 0."""
-    return endpoint.weight if endpoint.weight > 0 else _LEAST_WEIGHT
 
 
 class _Turn:
