@@ -163,7 +163,7 @@ class Conversation:
 
 def test_goaway_mid_load_lets_the_streams_begun_before_finish(h2_server: Server) -> None:
     peer = Conversation(h2_server)
-    peer.request(1, "/slow/0.1")
+    peer.request(1, "/slow/0.5")
     while h2_server.count < 1:
         pass
     h2_server.goaway()

@@ -24,7 +24,6 @@ async def test_calls_leave_on_schedule_whatever_becomes_of_the_others() -> None:
     assert [sample.scheduled for sample in report.samples] == [number / 1000 for number in range(20)]
     assert report.success_ratio == 1
     assert report.shares() == {"a": 0.5, "b": 0.5}
-    assert report.samples[0].latency > report.samples[19].latency - report.samples[19].lag
 
 
 @pytest.mark.anyio

@@ -134,7 +134,7 @@ def test_a_graceful_stop_finishes_what_was_begun(client: httpx.Client) -> None:
         answers: list[httpx.Response] = []
         with httpx.Client(trust_env=False) as idle:
             idle.get(server.url)
-            caller = threading.Thread(target=lambda: answers.append(client.get(f"{server.url}/slow/0.1")))
+            caller = threading.Thread(target=lambda: answers.append(client.get(f"{server.url}/slow/0.5")))
             caller.start()
             while server.count < 2:
                 pass
