@@ -10,13 +10,11 @@ from resilience.core.errors import ConfigurationError
 
 def seconds(argument: str, value: object, /, *, zero: bool = False, infinite: bool = False) -> float:
     """Return the duration as float seconds, or raise ConfigurationError naming argument, value and range."""
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    expected = f"seconds {'from 0' if zero else 'above 0'}{'' if infinite else ', finite'} (number or timedelta)"
-    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+    number = _number(value.total_seconds() if isinstance(value, timedelta) else value)
+    if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
+        expected = f"seconds {'from 0' if zero else 'above 0'}{'' if infinite else ', finite'} (number or timedelta)"
         raise ConfigurationError(argument, value, expected)
-    if number < 0 or (number == 0 and not zero) or (math.isinf(number) and not infinite):
-        raise ConfigurationError(argument, value, expected)
-    return float(number)
+    return number
 
 
 def whole(argument: str, value: object, /, *, least: int = 1) -> int:
@@ -28,9 +26,17 @@ def whole(argument: str, value: object, /, *, least: int = 1) -> int:
 
 def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     """Return the ratio as a float in (0, 1] (or [0, 1]), or raise ConfigurationError."""
-    expected = f"a number {'from 0' if zero else 'above 0'} up to 1"
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ConfigurationError(argument, value, expected)
-    if not (0 < value <= 1 or (zero and value == 0)):
-        raise ConfigurationError(argument, value, expected)
-    return float(value)
+    number = _number(value)
+    if not (0 < number <= 1 or (zero and number == 0)):
+        raise ConfigurationError(argument, value, f"a number {'from 0' if zero else 'above 0'} up to 1")
+    return number
+
+
+def _number(value: object) -> float:
+    """Return the float, or NaN, which is in no range, for what is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond all floats
+        return math.nan

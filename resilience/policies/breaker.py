@@ -7,19 +7,20 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pybreaker
 
-from resilience.core.call import Call
-from resilience.core.errors import CircuitOpenError, ConfigurationError
+from resilience.core.call import NEVER, Ambient, Call, ambient
+from resilience.core.errors import CircuitOpenError, ConfigurationError, require
 from resilience.core.outcome import GOOD, UNKNOWN, Blame, Err, Verdict
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
 from resilience.policies.circuit import CLOSED, HALF_OPEN, OPEN, Circuit, CircuitOptions, Permit, Rejected, Transition
-from resilience.policies.matching import matcher
+from resilience.policies.matching import listed, matcher
 from resilience.policies.policy import Policy
-from resilience.policies.verdicts import judge_bare
+from resilience.policies.verdicts import judge_bare, judge_cut
 from resilience.runtimes.blocking import BLOCKING
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     Raises :class:`CircuitOpenError` while open. The call that trips it gets its own exception.
     """
 
-    def __init__(  # noqa: PLR0913 - the contract's names
+    def __init__(
         self,
         *,
         failure_ratio: float = 0.5,
@@ -54,7 +55,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         open_for: float | timedelta = 1.0,
         max_open_for: float | timedelta = 60.0,
         probes: int = 1,
-        exclude: Iterable[type[Exception] | Callable[[Any], bool]] = (),
+        exclude: type[Exception] | Callable[[Any], bool] | Iterable[type[Exception] | Callable[[Any], bool]] = (),
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         name: str | None = None,
     ) -> None:
@@ -70,19 +71,20 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         if options.max_open_for < options.open_for:
             argument, expected = "max_open_for", f"seconds not below open_for={options.open_for:g}"
             raise ConfigurationError(argument, max_open_for, expected)
+        require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
-        self.excluded = matcher("exclude", tuple(exclude))
         self._circuit = Circuit(options)
         self._clock: Callable[[], float] = BLOCKING.now
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
             success_threshold=options.probes,
-            exclude=tuple(exclude),
-            listeners=tuple(listeners),
+            exclude=listed("exclude", exclude),
+            listeners=_listening(listeners),
             name=name,
             throw_new_error_on_trip=False,
         )
+        matcher("exclude", self._excluded_exceptions)  # refuses now what it could not judge by later
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.options!r}, name={self.name!r})"
@@ -92,47 +94,57 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through while closed, refuse it while open."""
         circuit = self._circuit
-        permit = circuit.admit(call.started)
-        if type(permit) is not Permit or permit.transition is not None or self._listeners:
-            return await self._observed(call, proceed, permit)
+        permit = circuit.admit_closed()
+        if permit is None or self._listeners:
+            return await self._observed(call, proceed)
+        # Only where a deadline may cut the call does it matter when this attempt began; else no clock is read for it.
+        since = call.started if call.deadline == NEVER else call.runtime.now()
         try:
             reply = await proceed(call)
-        except Exception as error:
-            self._settle(permit, self._judge(error, call), call)
-            raise
-        except BaseException:
-            self._settle(permit, UNKNOWN, call)
+        except BaseException as error:
+            self._ended(permit, call, since, error)
             raise
         circuit.settle(permit, GOOD, now=call.runtime.now())
         return reply
 
-    async def _observed(self, call: Call, proceed: Proceed, permit: Permit | Rejected) -> Any:  # noqa: ANN401
-        self._clock = call.runtime.now
-        if isinstance(permit, Rejected):
-            # `started` may be old after a back-off: ask again at this moment before refusing.
-            permit = self._circuit.admit(call.runtime.now())
-            if isinstance(permit, Rejected):
-                raise self.rejection(permit, call.operation)
-        if permit.transition is not None:
-            self._announce(OPEN, permit.transition)
-        for listener in self._listeners:
-            listener.before_call(self, call.operation)  # type: ignore[arg-type]  # the function is not ours to know
+    async def _observed(self, call: Call, proceed: Proceed) -> Any:  # noqa: ANN401
+        permit = self._begin(call)
+        since = call.runtime.now()
         try:
             reply = await proceed(call)
-        except Exception as error:
-            verdict = self._judge(error, call)
-            self._settle(permit, verdict, call)
-            for listener in self._listeners:
-                if verdict.blame is Blame.BAD:
-                    listener.failure(self, error)
+        except BaseException as error:
+            self._ended(permit, call, since, error)
             raise
-        except BaseException:
+        self._ended(permit, call, since, None)
+        return reply
+
+    def _begin(self, call: Call) -> Permit:
+        self._clock = call.runtime.now
+        permit = self._circuit.admit(call.runtime.now())
+        if isinstance(permit, Rejected):
+            raise self.rejection(permit, call.operation)
+        fn, args, kwargs = call.request if isinstance(call.request, tuple) else (call.operation, (), {})
+        try:
+            if permit.transition is not None:
+                self._announce(OPEN, permit.transition)
+            for listener in self.listeners:
+                listener.before_call(self, fn, *args, **kwargs)
+        except BaseException:  # a listener may veto the call, but not keep the permit
             self._settle(permit, UNKNOWN, call)
             raise
-        self._settle(permit, GOOD, call)
-        for listener in self._listeners:
-            listener.success(self)
-        return reply
+        return permit
+
+    def _ended(self, permit: Permit, call: Call, since: float, error: BaseException | None) -> None:
+        verdict = UNKNOWN
+        try:
+            verdict = GOOD if error is None else self._judge(error, call, since)
+        finally:  # whatever a predicate of the user's raises, the permit is given back
+            self._settle(permit, verdict, call)
+        for listener in self.listeners:
+            if verdict.blame is Blame.GOOD:
+                listener.success(self)
+            elif verdict.blame is Blame.BAD and error is not None:
+                listener.failure(self, error)
 
     def rejection(self, rejected: Rejected, operation: str) -> CircuitOpenError:
         """Return the error for a refused call: a new one each time, so that tracebacks do not pile up on it."""
@@ -140,13 +152,12 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         message = f"circuit for {who} is {self._circuit.state}; next probe in {rejected.retry_after:.1f} s"
         return CircuitOpenError(message, service=who, retry_after=rejected.retry_after)
 
-    def _judge(self, error: Exception, call: Call) -> Verdict:
-        outcome = Err(error)
-        if self.excluded is not None and self.excluded.matches(outcome):
+    def _judge(self, error: BaseException, call: Call, since: float) -> Verdict:
+        if not isinstance(error, Exception):
+            return judge_cut(error, call, since)
+        if not self.is_system_error(error):
             return UNKNOWN
-        if not self.is_system_error(error):  # exclusions added later, the pybreaker way
-            return UNKNOWN
-        return judge_bare(outcome, call)
+        return judge_bare(Err(error), call)
 
     def _settle(self, permit: Permit, verdict: Verdict, call: Call) -> None:
         before = self._circuit.state
@@ -165,12 +176,69 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     @property
     def current_state(self) -> str:
         """``closed``, ``open`` or ``half-open``."""
-        return self._circuit.state if hasattr(self, "_circuit") else CLOSED
+        return self._circuit.state
+
+    @property
+    def state(self) -> Any:  # noqa: ANN401 - pybreaker's state objects
+        """The state as one of pybreaker's objects; assigning a state's name puts the circuit into it by hand."""
+        return self._create_new_state(self._circuit.state)
+
+    @state.setter
+    def state(self, name: str) -> None:
+        known = {CLOSED: CLOSED, OPEN: OPEN, HALF_OPEN: HALF_OPEN}  # the machine compares by identity
+        require("state", name, "closed, open or half-open", known.__contains__)
+        self._force(known[name])
 
     @property
     def fail_counter(self) -> int:
         """Failures since the last success."""
         return self._circuit.failures_in_a_row
+
+    @property
+    def success_counter(self) -> int:
+        """Probes that have succeeded since the circuit became half-open."""
+        return self._circuit.probes_passed
+
+    @property
+    def fail_max(self) -> int:
+        """The same as `consecutive_failures`, in pybreaker's words; may be assigned."""
+        return self.options.consecutive_failures
+
+    @fail_max.setter
+    def fail_max(self, number: int) -> None:
+        self._reconfigure(consecutive_failures=whole("fail_max", number))
+
+    @property
+    def reset_timeout(self) -> float:
+        """The same as `open_for`, in pybreaker's words; may be assigned."""
+        return self.options.open_for
+
+    @reset_timeout.setter
+    def reset_timeout(self, timeout: float) -> None:
+        wait = in_seconds("reset_timeout", timeout)
+        self._reconfigure(open_for=wait, max_open_for=max(wait, self.options.max_open_for))
+
+    @property
+    def success_threshold(self) -> int:
+        """The same as `probes`, in pybreaker's words; may be assigned."""
+        return self.options.probes
+
+    @success_threshold.setter
+    def success_threshold(self, threshold: int) -> None:
+        self._reconfigure(probes=whole("success_threshold", threshold))
+
+    def _reconfigure(self, **changed: Any) -> None:  # noqa: ANN401 - fields of CircuitOptions
+        self.options = self._circuit.options = replace(self.options, **changed)
+
+    def add_excluded_exception(self, exception: Any) -> None:  # noqa: ANN401 - what `exclude` takes
+        """Exclude one more exception type, or what one more predicate accepts."""
+        matcher("exception", exception)
+        super().add_excluded_exception(exception)
+
+    def is_system_error(self, exception: BaseException) -> bool:
+        """Tell whether an exception is held against the far side: none that is excluded is."""
+        excluded = matcher("exclude", self._excluded_exceptions)
+        return excluded is None or not isinstance(exception, Exception) or not excluded.matches(Err(exception))
 
     def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:  # type: ignore[override]
         """Decorate a function or coroutine function."""
@@ -191,20 +259,17 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
         """Run the block of a ``with`` statement through the circuit, in sync code or around awaits."""
-        now = BLOCKING.now
-        permit = self._circuit.admit(now())
-        if isinstance(permit, Rejected):
-            raise self.rejection(permit, "")
-        call = Call(BLOCKING, None, now())
+        around = ambient.get() or Ambient()
+        runtime = around.runtime or BLOCKING
+        call = Call(runtime, (self.calling, (), {}), runtime.now(), around.deadline)
+        permit = self._begin(call)
+        since = call.runtime.now()
         try:
             yield
-        except Exception as error:
-            self._settle(permit, self._judge(error, call), call)
+        except BaseException as error:
+            self._ended(permit, call, since, error)
             raise
-        except BaseException:
-            self._settle(permit, UNKNOWN, call)
-            raise
-        self._settle(permit, GOOD, call)
+        self._ended(permit, call, since, None)
 
     def open(self) -> bool:
         """Open the circuit by hand, for `open_for` seconds."""
@@ -221,9 +286,16 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
 
     def _force(self, state: str) -> None:
         before = self._circuit.state
-        for transition in self._circuit.force(state, self._clock()):
+        runtime = (ambient.get() or Ambient()).runtime
+        for transition in self._circuit.force(state, self._clock() if runtime is None else runtime.now()):
             self._announce(before, transition)
 
-    def fresh(self, *, sole: bool, draw: Callable[[], float]) -> Circuit:
+    def fresh(self, *, draw: Callable[[], float]) -> Circuit:
         """Return a new circuit with these options: a ``Service`` uses a breaker as a template."""
-        return Circuit(self.options, sole=sole, draw=draw)
+        return Circuit(self.options, draw=draw)
+
+
+def _listening(listeners: Sequence[pybreaker.CircuitBreakerListener]) -> tuple[pybreaker.CircuitBreakerListener, ...]:
+    expected, kind = "pybreaker.CircuitBreakerListener objects", pybreaker.CircuitBreakerListener
+    require("listeners", listeners, expected, lambda values: all(isinstance(value, kind) for value in values))
+    return tuple(listeners)

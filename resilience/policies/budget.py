@@ -3,8 +3,8 @@
 Finagle's and linkerd's retry budget: every call deposits `ratio` of a send, every retry or hedge withdraws a whole one,
 and both are forgotten after `ttl`; a reserve of ``min_per_second * ttl`` lets services with few calls retry at all.
 So whenever an extra send is paid for, at most ``ratio * calls + min_per_second * ttl`` have been made in the `ttl`
-seconds up to then. For that to hold exactly, although both are kept in slices, what was spent is remembered for one slice
-longer than what was earned.
+seconds up to then. For that to hold exactly, although both are kept in slices, what was spent is remembered for one
+slice longer than what was earned.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RING = _SLICES + 1
 
 
 class Budget:
-    """The balance, as sums over slices of `ttl`. `now` comes in as an argument; what comes late counts as coming now."""
+    """The balance, as sums over slices of `ttl`. `now` comes in as an argument; what comes late counts as now."""
 
     __slots__ = ("_earned", "_lock", "_ratio", "_reserve", "_slice", "_spent", "_sum", "_width")
 

@@ -50,11 +50,13 @@ class Bulkhead(Policy):
             raise self._full(call, f"and {self.queue} more wait" if self.queue else "")
         if waiter.slots is not None:
             return
+        call.queueing = True
         try:
             opened = await waiter.gate.wait(call.remaining())
         except BaseException:
             line.leave(waiter)
             raise
+        call.queueing = False
         if not opened:
             line.leave(waiter)
             raise self._full(call, "and the deadline passed in the line")

@@ -105,7 +105,9 @@ class Circuit:
         "state",
     )
 
-    def __init__(self, options: CircuitOptions, *, sole: bool = False, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, options: CircuitOptions, *, sole: bool = False, draw: Callable[[], float] = random.random
+    ) -> None:
         self.options = options
         self.sole = sole
         self.state = CLOSED
@@ -162,6 +164,12 @@ class Circuit:
             self._probes.append(permit)
             return permit
 
+    def admit_closed(self) -> Permit | None:
+        """Hand out leave for one call if the circuit is closed: without the lock, and without a clock."""
+        # Stamped before the look at the state: should it open in between, the permit is of the past and counts nowhere.
+        permit = Permit(self._generation)
+        return permit if self.state is CLOSED else None
+
     # Telling.
 
     def settle(self, permit: Permit, verdict: Verdict, /, *, now: float) -> tuple[Transition, ...]:
@@ -204,6 +212,11 @@ class Circuit:
     def failures_in_a_row(self) -> int:
         """Failures since the last success."""
         return self._run
+
+    @property
+    def probes_passed(self) -> int:
+        """Probes that have succeeded in this half-open round."""
+        return self._passed
 
     def counts(self, now: float, /) -> tuple[int, int]:
         """Return (good, bad) verdicts within the window."""
@@ -260,7 +273,7 @@ class Circuit:
     def _open_locked(self, now: float, reason: str) -> tuple[Transition, ...]:
         options = self.options
         wait = min(options.max_open_for, options.open_for * 2.0 ** min(self._openings, 60))
-        if self._openings:  # the first wait is as configured; later ones are spread, so that clients do not probe in step
+        if self._openings:  # the first wait is as configured; later ones are spread: clients shall not probe in step
             wait = min(options.max_open_for, wait * (1.0 + 0.5 * self._draw()))
         if self.sole:
             wait = min(wait, SOLE_MAX_OPEN)

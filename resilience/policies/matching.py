@@ -11,6 +11,7 @@ from resilience.core.outcome import Err, Ok
 
 # The range of status codes that RFC 9110 15 defines.
 _LOWEST, _HIGHEST = 100, 599
+_EXPECTED = "exception types, status codes from 100 to 599, or predicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Matcher:
             return (
                 isinstance(error, self.types)
                 or (status is not None and status in self.statuses)
-                or any(predicate(error) for predicate in self.predicates)
+                or any(_accepts(predicate, error) for predicate in self.predicates)
             )
         value = outcome.value
         if self.statuses and getattr(value, "status_code", None) in self.statuses:
@@ -42,26 +43,40 @@ class Matcher:
         return any(predicate(value) for predicate in self.predicates)
 
 
-def matcher(argument: str, listed: object, /) -> Matcher | None:
+def _accepts(predicate: Callable[[Any], object], error: Exception) -> bool:
+    # A predicate meant for results may be unable to read an exception: then the exception is not its business, and
+    # must not be replaced by the predicate's own.
+    try:
+        return bool(predicate(error))
+    except Exception:  # noqa: BLE001
+        return False
+
+
+def listed(argument: str, value: object, /) -> tuple[object, ...]:
+    """Return what was listed, one or several, as a tuple; raises ConfigurationError for what is no list of anything."""
+    if isinstance(value, type | int) or (callable(value) and not isinstance(value, Iterable)):
+        return (value,)
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigurationError(argument, value, _EXPECTED)
+    return tuple(cast("Iterable[object]", value))
+
+
+def matcher(argument: str, value: object, /) -> Matcher | None:
     """Return the matcher for what was listed, None for None; raises ConfigurationError naming what cannot be listed."""
-    if listed is None:
+    if value is None:
         return None
-    single = isinstance(listed, type | int) or (callable(listed) and not isinstance(listed, Iterable))
-    items = (listed,) if single or not isinstance(listed, Iterable) else tuple(cast("Iterable[object]", listed))
     types: list[type[BaseException]] = []
     statuses: set[int] = set()
     predicates: list[Callable[[Any], object]] = []
-    for item in items:
+    for item in listed(argument, value):
         if isinstance(item, type) and issubclass(item, BaseException):
             if not issubclass(item, Exception):
-                raise ConfigurationError(argument, item, "exception types below Exception: cancellation is not a failure")
+                raise ConfigurationError(argument, item, "types below Exception: cancellation is not a failure")
             types.append(item)
         elif isinstance(item, int) and not isinstance(item, bool) and _LOWEST <= item <= _HIGHEST:
             statuses.add(int(item))
         elif callable(item) and not isinstance(item, type):
             predicates.append(item)
         else:
-            raise ConfigurationError(argument, item, "exception types, status codes from 100 to 599, or predicates")
-    if isinstance(listed, str | bytes):
-        raise ConfigurationError(argument, listed, "exception types, status codes from 100 to 599, or predicates")
+            raise ConfigurationError(argument, item, _EXPECTED)
     return Matcher(tuple(types), frozenset(statuses), tuple(predicates))

@@ -49,8 +49,6 @@ class Policy:
         """Call a plain function through this policy. Raises ConfigurationError for a coroutine function."""
         return enter_blocking(chain_for(self, blocking=True), fn, *args, **kwargs)
 
-    async def acall(
-        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a coroutine function through this policy, on asyncio or trio."""
         return await enter_async(chain_for(self, blocking=False), fn, *args, **kwargs)

@@ -6,13 +6,15 @@ it, nor anything of tenacity.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
 from resilience.core.attempt import AttemptRecord
-from resilience.core.errors import ConfigurationError, RejectedError
+from resilience.core.call import Elsewhere
+from resilience.core.errors import CircuitOpenError, ConfigurationError, RejectedError, require
 from resilience.core.events import RetryScheduled
 from resilience.core.outcome import Err, Ok, Sent, Verdict
 from resilience.core.units import seconds as in_seconds
@@ -30,13 +32,19 @@ if TYPE_CHECKING:
     from resilience.core.call import Call
     from resilience.core.ports import Proceed
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Make another attempt after `delay` seconds; `elsewhere`: at an endpoint not yet tried."""
+    """Make another attempt after `delay` seconds; `elsewhere`: at an endpoint not yet tried.
+
+    `free`: nothing was sent, and another endpoint that answers takes over, so that no server sees an extra send.
+    """
 
     delay: float
     elsewhere: bool
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class RetryState:
         self.attempts = 0
         """Failed attempts so far."""
 
-    def next(  # noqa: PLR0911 - one exit per reason to stop
+    def next(
         self,
         outcome: Ok[Any] | Err,
         verdict: Verdict,
@@ -69,7 +77,7 @@ class RetryState:
         now: float,
         deadline: float,
         repeatable: bool,
-        elsewhere: bool,
+        elsewhere: Elsewhere,
         sends_left: float,
     ) -> Again | Stop:
         """Decide after one more failure. `elsewhere`: is an endpoint ready that was not tried?"""
@@ -80,32 +88,34 @@ class RetryState:
             return Stop("not repeatable")
         if sends_left < 1:
             return Stop("attempts")
-        if verdict.elsewhere and not elsewhere:
+        if verdict.elsewhere and elsewhere is Elsewhere.NOWHERE:
             return Stop("no other endpoint")
         progress = self._progress
         progress.attempt_number = self.attempts
         progress.outcome_timestamp = now
         progress.outcome = _future(self.attempts, outcome)
         options = self._options
-        if options.stop is not None and options.stop(progress):
-            return Stop("stop")
+        limit: float = options.max_retry_after  # type: ignore[assignment]  # a float since __post_init__
         delay = 0.0
-        moves_on = elsewhere and not verdict.binds_service
+        moves_on = elsewhere is not Elsewhere.NOWHERE and not verdict.binds_service
         if not moves_on:
             # Back-off grows with the repetitions, not with the attempts that went to fresh endpoints for free.
             self._repeats += 1
             progress.attempt_number = self._repeats
             delay = max(0.0, float(options.wait(progress)))
+            progress.attempt_number = self.attempts
             after = verdict.retry_after
             if after is not None:
-                if after > options.max_retry_after:
+                if after > limit:
                     return Stop("retry-after")
                 delay = max(delay, after)
         if not now + delay < deadline:
             return Stop("deadline")
-        progress.idle_for += delay
         progress.upcoming_sleep = delay
-        return Again(delay, moves_on)
+        if options.stop is not None and options.stop(progress):
+            return Stop("stop")
+        progress.idle_for += delay
+        return Again(delay, moves_on, free=moves_on and verdict.sent is Sent.NO and elsewhere is Elsewhere.ANSWERING)
 
 
 def _future(number: int, outcome: Ok[Any] | Err) -> tenacity.Future:
@@ -145,10 +155,9 @@ class Retry(Policy):
         """Check the arguments and take over their plain forms."""
         whole("max_attempts", self.max_attempts)
         object.__setattr__(self, "wait", as_wait(self.wait))
-        if self.stop is not None and not callable(self.stop):
-            argument, expected = "stop", "a tenacity stop, or None"
-            raise ConfigurationError(argument, self.stop, expected)
+        require("stop", self.stop, "a tenacity stop, or None", lambda it: it is None or _usable(it))
         object.__setattr__(self, "wanted", matcher("on", self.on))
+        require("on", self.on, "at least one of them, or None", lambda _: self.wanted != Matcher((), frozenset(), ()))
         limit = in_seconds("max_retry_after", self.max_retry_after, zero=True, infinite=True)
         object.__setattr__(self, "max_retry_after", limit)
         if self.budget is None:
@@ -174,8 +183,9 @@ class Retry(Policy):
         budget = self.state
         if budget is not None:
             budget.deposit(call.started)
+        # Sends beyond the one that is about to be made, which a Retry further out has already counted.
         outer = call.sends_left
-        call.sends_left = left = min(outer, self.max_attempts) - 1
+        call.sends_left = left = min(outer, self.max_attempts - 1)
         try:
             try:
                 reply = await proceed(call)
@@ -186,71 +196,107 @@ class Retry(Policy):
                 if (verdict is None or not verdict.retry) and (self.wanted is None or not self.wanted.judges_results):
                     return reply
                 outcome = Ok(reply)
+                if not self._judge(outcome, call).retry:
+                    return reply
             return await self._again(call, proceed, outcome)
         finally:
-            call.sends_left = outer - (left + 1 - call.sends_left)
+            call.sends_left = outer - (left - call.sends_left)
 
     async def _again(self, call: Call, proceed: Proceed, outcome: Ok[Any] | Err) -> Any:  # noqa: ANN401
-        runtime = call.runtime
-        state = RetryState(self, started=call.started, request=call.request, draw=runtime.random)
+        state = RetryState(self, started=call.started, request=call.request, draw=call.runtime.random)
         records: list[AttemptRecord] = []
         waited = 0.0
+        real = outcome
+        """What last became of something that was sent; where nothing ever was, the first rejection."""
         while True:
             verdict = self._judge(outcome, call)
-            now = runtime.now()
             records.append(_record(state.attempts + 1, outcome, verdict, waited))
-            step: Again | Stop = state.next(
-                outcome,
-                verdict,
-                now=now,
-                deadline=call.deadline,
-                repeatable=call.repeatable,
-                elsewhere=call.elsewhere is not None and verdict.retry and call.elsewhere(),
-                sends_left=call.sends_left,
-            )
-            if isinstance(step, Again) and self.state is not None and not self.state.try_withdraw(now):
-                step = Stop("budget")
+            if not _rejected(outcome):
+                real = outcome
+            step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why
-                return _hand_over(outcome, call, records)
-            if call.emit is not None:
-                reason = records[-1].error or str(records[-1].status or "result")
-                call.emit(RetryScheduled(call.operation, call.operation, state.attempts, step.delay, reason))
-            if isinstance(outcome, Ok) and call.discard is not None:
-                await call.discard(outcome.value)
-            if step.delay > 0:
-                await runtime.sleep(step.delay)
-            waited = step.delay
+                return _hand_over(real, outcome, call, records)
+            waited = call.waited = step.delay
             call.sends_left -= 1
-            before = outcome
-            before_sent = len(call.attempts)
+            sends = len(call.attempts)
             try:
                 outcome = Ok(await proceed(call))
-            except RejectedError as error:
-                # Nothing of this attempt was sent. What did happen to the call is what was there before.
-                call.why = f"rejected: {type(error).__name__}"
-                if len(call.attempts) > before_sent or isinstance(before, Ok):
-                    raise
-                return _hand_over(before, call, records)
             except Exception as error:  # noqa: BLE001 - judged at the top of the loop
                 outcome = Err(error)
+                if _rejected(outcome) and not self._judge(outcome, call).retry:
+                    # Nothing of this attempt was sent. What did happen to the call is what was there before.
+                    call.why = f"rejected: {type(error).__name__}"
+                    return _hand_over(outcome if len(call.attempts) > sends else real, outcome, call, records)
             else:
-                verdict_now = call.verdict
-                wanted = self.wanted
-                if (verdict_now is None or not verdict_now.retry) and (wanted is None or not wanted.judges_results):
+                if not self._judge(outcome, call).retry:
                     return outcome.value
+
+    async def _next(self, state: RetryState, outcome: Ok[Any] | Err, verdict: Verdict, call: Call) -> Again | Stop:
+        """Decide; and for another attempt pay, drop the reply, and wait for its time."""
+        budget = self.state
+        paid = call.runtime.now()
+        step = state.next(
+            outcome,
+            verdict,
+            now=paid,
+            deadline=call.deadline,
+            repeatable=call.repeatable,
+            elsewhere=Elsewhere.NOWHERE if call.elsewhere is None or not verdict.retry else call.elsewhere(call),
+            sends_left=call.sends_left,
+        )
+        if isinstance(step, Stop):
+            return step
+        if budget is None or step.free:
+            return await self._pause(step, state.attempts, outcome, call)
+        if not budget.try_withdraw(paid):
+            return Stop("budget")
+        paused: Again | Stop = Stop("cut")
+        try:
+            paused = await self._pause(step, state.attempts, outcome, call)
+        finally:
+            if isinstance(paused, Stop):  # the send that was paid for is not made
+                budget.refund(paid)
+        return paused
+
+    async def _pause(self, step: Again, attempts: int, outcome: Ok[Any] | Err, call: Call) -> Again | Stop:
+        if call.emit is not None:
+            call.emit(RetryScheduled(call.operation, call.operation, attempts, step.delay, _reason(outcome)))
+        drop = call.discard if isinstance(outcome, Ok) else None
+        if drop is not None and isinstance(outcome, Ok):
+            await drop(outcome.value)
+        if step.delay > 0:
+            await call.runtime.sleep(step.delay)
+            if call.runtime.now() >= call.deadline and drop is None:
+                return Stop("deadline")  # it slept longer than it was told to
+        return step
 
     def _judge(self, outcome: Ok[Any] | Err, call: Call) -> Verdict:
         verdict = call.verdict
-        bare = call.classify is None
-        if verdict is None or (isinstance(outcome, Err) and isinstance(outcome.error, RejectedError)):
+        if verdict is None or _rejected(outcome):
             verdict = judge_bare(outcome, call)
         if self.wanted is None:
             return verdict
-        wanted = self.wanted.matches(outcome)
-        if bare or (wanted and not verdict.retry):
+        # An open circuit is never waited for, whatever was listed.
+        wanted = self.wanted.matches(outcome) and not _rejected(outcome, CircuitOpenError)
+        if call.classify is None or (wanted and not verdict.retry):
             return replace(verdict, retry=wanted)
         return verdict
+
+
+def _usable(value: object) -> bool:
+    # A class in place of an object of it (``stop_after_attempt`` without its number) could be called as well.
+    return callable(value) and not isinstance(value, type)
+
+
+def _rejected(outcome: Ok[Any] | Err, kind: type[RejectedError] = RejectedError) -> bool:
+    return isinstance(outcome, Err) and isinstance(outcome.error, kind)
+
+
+def _reason(outcome: Ok[Any] | Err) -> str:
+    if isinstance(outcome, Err):
+        return type(outcome.error).__name__
+    return str(getattr(outcome.value, "status_code", "result"))
 
 
 def _record(number: int, outcome: Ok[Any] | Err, verdict: Verdict, waited: float) -> AttemptRecord:
@@ -259,10 +305,13 @@ def _record(number: int, outcome: Ok[Any] | Err, verdict: Verdict, waited: float
     return AttemptRecord(number, None, None, waited, verdict.blame.value, getattr(outcome.value, "status_code", None))
 
 
-def _hand_over(outcome: Ok[Any] | Err, call: Call, records: Sequence[AttemptRecord]) -> Any:  # noqa: ANN401
-    if isinstance(outcome, Ok):
-        return outcome.value
-    error = outcome.error
+def _hand_over(real: Ok[T] | Err, outcome: Ok[T] | Err, call: Call, records: Sequence[AttemptRecord]) -> T:
+    # A reply that was dropped for the sake of an attempt, which was then turned away, can no longer be handed over.
+    dropped = isinstance(real, Ok) and real is not outcome and call.discard is not None
+    final = outcome if dropped else real
+    if isinstance(final, Ok):
+        return final.value
+    error = final.error
     if call.classify is None:  # a client annotates once, for the whole call
         annotate(error, records)
     raise error
@@ -270,12 +319,7 @@ def _hand_over(outcome: Ok[Any] | Err, call: Call, records: Sequence[AttemptReco
 
 def annotate(error: BaseException, records: Sequence[AttemptRecord]) -> None:
     """Put the attempts on an exception: as `.attempts`, and as notes where there was more than one."""
-    try:
+    with contextlib.suppress(AttributeError):  # a frozen exception, or one with an attribute of that name
         error.attempts = tuple(records)  # type: ignore[attr-defined]
-    except AttributeError:  # an exception with slots; its notes still tell
-        pass
-    if len(records) > 1:
-        for record in records:
+        for record in records if len(records) > 1 else ():
             error.add_note(str(record))
-
-

@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.errors import ConfigurationError, DeadlineExceededError, RejectedError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Sent, Verdict
 from resilience.runtimes.blocking import wall_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from resilience.core.call import Call
     from resilience.core.outcome import Ok
 
@@ -106,6 +106,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def judge_error(error: BaseException) -> Verdict | None:
     """Return the table's verdict of an exception of httpx or of this library; None for any other."""
+    if isinstance(error, ConfigurationError):
+        return _BLAMELESS  # nobody was called
     if isinstance(error, RejectedError):
         return Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO, retry_after=error.retry_after)
     if isinstance(error, DeadlineExceededError):
@@ -151,7 +153,7 @@ def judge_bare(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
     """Judge a function nothing is known of: every exception is to blame, those of reaching somebody are repeated."""
     del call
     if not isinstance(outcome, Err):
-        return GOOD
+        return _judge_value(outcome.value)
     error = outcome.error
     verdict = judge_error(error)
     if verdict is None:
@@ -160,8 +162,31 @@ def judge_bare(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         # An inner Timeout is worth another attempt; whether the call's own deadline has passed, Retry checks itself.
         return Verdict(verdict.blame, retry=True, sent=error.sent)
     if verdict.retry and verdict.sent is not Sent.NO and not _repeatable(error):
-        return Verdict(verdict.blame, retry=False, sent=verdict.sent, consecutive=verdict.consecutive)
+        return replace(verdict, retry=False)
     return verdict
+
+
+# A cut attempt is blamed when it had at least this long (seconds): then it hung, and was not merely begun too late.
+HUNG_AFTER = 0.05
+
+
+def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:
+    """Judge a function that was cut: by the call's own deadline, after it had its time, it is to blame; else nobody is.
+
+    `since`: when this attempt began. Else a function that hangs under a ``Timeout`` outside its circuit never opens it.
+    """
+    now = call.runtime.now()
+    queueing = getattr(call, "queueing", False)
+    call.queueing = False
+    if queueing or now < call.deadline or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return UNKNOWN
+    return BAD if now - since >= HUNG_AFTER else UNKNOWN
+
+
+def _judge_value(value: object) -> Verdict:
+    # A response that was returned, not raised, carries its Retry-After all the same.
+    status, headers = getattr(value, "status_code", None), getattr(value, "headers", None)
+    return judge_status(status, headers) if isinstance(status, int) and isinstance(headers, Mapping) else GOOD
 
 
 def _repeatable(error: BaseException) -> bool:
@@ -171,5 +196,3 @@ def _repeatable(error: BaseException) -> bool:
     except RuntimeError:
         return True
     return request is None or request.method.upper() in IDEMPOTENT or "idempotency-key" in request.headers
-
-

@@ -59,7 +59,7 @@ def as_wait(value: object, /) -> wait_base:
         return value
     if isinstance(value, int | float | timedelta) and not isinstance(value, bool):
         return wait_fixed(in_seconds("wait", value, zero=True))
-    if callable(value):  # tenacity takes plain functions of the state too
+    if callable(value) and not isinstance(value, type):  # tenacity takes plain functions of the state too
         return _Function(value)
     argument, expected = "wait", "seconds from 0, full_jitter(base, cap), or a tenacity wait"
     raise ConfigurationError(argument, value, expected)
