@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.attempt import Attempt
+from resilience.core.call import Elsewhere
 from resilience.core.errors import CircuitOpenError, DeadlineExceededError, NoEndpointsError, OverloadedError
 from resilience.core.events import AttemptEnded, CircuitChanged
 from resilience.core.outcome import UNKNOWN, Blame, Err, Ok, Sent, Verdict
@@ -113,6 +114,8 @@ class Room:
                 attempt = self._enter(call, endpoint, now)
                 if attempt is not None:
                     return attempt
+        if call.tried and self._only_full(call, now):
+            return None
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
         for _ in range(len(self.endpoints) + 1):
             endpoint = pick(call, usable)
@@ -122,6 +125,11 @@ class Room:
             if attempt is not None:
                 return attempt
         return None
+
+    def _only_full(self, call: RoutedCall, now: float) -> bool:
+        """Tell whether endpoints that the call has not tried are open, but all of them are full."""
+        untried = [e for e in self.endpoints if e not in call.tried and e.open_to(now)]
+        return bool(untried) and not any(e.slots.taken < e.slots.limit for e in untried)
 
     def _enter(self, call: RoutedCall, endpoint: Endpoint, now: float) -> Attempt | None:
         return self._permitted(call, endpoint, now) if endpoint.slots.take() else None
@@ -140,18 +148,25 @@ class Room:
         attempts = call.attempts
         attempt = Attempt(len(attempts) + 1, endpoint, now, permit, self._judge, _give_back)
         attempt.until = min(call.deadline, now + call.attempt_timeout)
+        attempt.waited, call.waited = call.waited, 0.0
         attempts.append(attempt)
         call.tried += (endpoint,)
         return attempt
 
-    def elsewhere(self, call: RoutedCall) -> bool:
-        """Tell whether an endpoint is ready that the call has not tried."""
-        endpoints = self.endpoints
+    def elsewhere(self, call: RoutedCall) -> Elsewhere:
+        """Tell whether an endpoint is open that the call has not tried, and whether it has been answering.
+
+        One that is merely full counts: the call queues for it rather than go back to the one that failed.
+        """
         tried = call.tried
-        if len(endpoints) == 1 and tried:
-            return endpoints[0] not in tried and endpoints[0].ready(call.runtime.now())
         now = call.runtime.now()
-        return any(endpoint not in tried and endpoint.ready(now) for endpoint in endpoints)
+        found = Elsewhere.NOWHERE
+        for endpoint in self.endpoints:
+            if endpoint not in tried and endpoint.open_to(now):
+                if endpoint.answers:
+                    return Elsewhere.ANSWERING
+                found = Elsewhere.READY
+        return found
 
     # Waiting.
 
@@ -160,11 +175,12 @@ class Room:
         give_up = runtime.now() + call.patience
         while True:
             now = runtime.now()
-            open_to_all = [e for e in self.endpoints if e.fit and (e.circuit is None or e.circuit.would_admit(now))]
-            if not open_to_all:
+            open_now = [endpoint for endpoint in self.endpoints if endpoint.open_to(now)]
+            if not open_now:
                 raise self.refusal(now)
+            untried = [endpoint for endpoint in open_now if endpoint not in call.tried]
             line = self.line
-            waiter = line.join(runtime.gate(), [e.slots for e in open_to_all], longest=math.inf)
+            waiter = line.join(runtime.gate(), [e.slots for e in untried or open_now], longest=math.inf)
             assert waiter is not None  # noqa: S101 - the line has no end
             if waiter.slots is None:
                 try:
@@ -223,6 +239,8 @@ class Room:
 
     def _judge(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
         endpoint = attempt.endpoint
+        if verdict.blame is not Blame.UNKNOWN:
+            endpoint.answers = verdict.blame is Blame.GOOD
         if attempt.answered is not None:
             endpoint.observe(attempt.answered - attempt.started)
         elif verdict.sent is not Sent.NO and verdict.blame is Blame.BAD:

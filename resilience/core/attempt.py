@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Attempt:
     __slots__ = (
         "_judge",
         "_release",
+        "answered",
         "body_pending",
         "ended",
         "endpoint",
@@ -56,6 +58,7 @@ class Attempt:
         "permit",
         "started",
         "status",
+        "until",
         "verdict",
         "waited",
         "wire",
@@ -77,6 +80,10 @@ class Attempt:
         self.permit = permit
         self.waited = 0.0
         """Seconds of backoff before this attempt."""
+        self.until = math.inf
+        """The instant at which this attempt gives up waiting for its headers."""
+        self.answered: float | None = None
+        """When its headers were there."""
         self.ended: float | None = None
         self.verdict: Verdict | None = None
         """What the headers said, then what the whole said."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from resilience.core.attempt import Attempt
     from resilience.core.endpoint import Endpoint
@@ -32,42 +33,64 @@ class Ambient:
 ambient: ContextVar[Ambient | None] = ContextVar("resilience_ambient", default=None)
 
 
+class Elsewhere(IntEnum):
+    """Is an endpoint ready that a call has not tried?"""
+
+    NOWHERE = 0
+    READY = 1
+    ANSWERING = 2
+    """Ready, and its latest verdict was not BAD."""
+
+
 class Call:
     """One logical call: its deadline, what may be repeated, and what has been tried so far.
 
     Mutable and slotted, because one is made per call and it lives for microseconds. Durations are seconds, instants
     are the runtime's monotonic seconds. A policy may change `deadline` for the rooms inside it, and restores it.
+
+    A call of a function has no endpoints; what only calls to endpoints need has its neutral value here, on the class,
+    and costs functions nothing (:class:`RoutedCall` fills it in).
     """
 
     __slots__ = (
-        "attempts",
         "classify",
         "deadline",
-        "discard",
-        "elsewhere",
-        "emit",
-        "key",
         "operation",
-        "patience",
+        "queueing",
         "repeatable",
         "request",
         "runtime",
         "sends_left",
         "started",
-        "tried",
         "verdict",
+        "waited",
         "why",
     )
+
+    queueing: bool
+    """Set, to true, only while the call stands in a line of ours: a cut is then nobody's fault."""
+    attempts: Sequence[Attempt] = ()
+    """Every send so far, oldest first; each settles exactly once."""
+    tried: tuple[Endpoint, ...] = ()
+    patience: float = NEVER
+    """Seconds this call is ready to queue for a free slot (httpx's pool timeout)."""
+    key: str | None = None
+    """What an affinity balancer pins the call by."""
+    elsewhere: Callable[[Any], Elsewhere] | None = None
+    """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
+    discard: Callable[[Any], Awaitable[None]] | None = None
+    """Drops a reply that will not be handed out; None where replies hold nothing."""
+    emit: Callable[[Event], None] | None = None
+    """Tells the listeners; None where there are none."""
 
     def __init__(
         self,
         runtime: Runtime,
         request: Any,  # noqa: ANN401 - whatever the innermost room understands: an httpx.Request, or (args, kwargs)
         started: float,
-        *,
         deadline: float = NEVER,
         operation: str = "",
-        repeatable: bool = True,
+        repeatable: bool = True,  # noqa: FBT001, FBT002 - positional, because this is the hottest constructor
         classify: Classifier | None = None,
     ) -> None:
         self.runtime = runtime
@@ -77,25 +100,66 @@ class Call:
         self.operation = operation
         self.repeatable = repeatable
         self.classify = classify
-        self.attempts: list[Attempt] = []
-        """Every send so far, oldest first; each settles exactly once."""
-        self.tried: tuple[Endpoint, ...] = ()
-        self.sends_left: float = math.inf
-        self.patience = NEVER
-        """Seconds this call is ready to queue for a free slot (httpx's pool timeout)."""
-        self.key: str | None = None
-        """What an affinity balancer pins the call by."""
+        self.sends_left = NEVER
         self.verdict: Verdict | None = None
         """The verdict of the latest attempt, where an inner room has reached one."""
-        self.elsewhere: Callable[[], bool] | None = None
-        """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
-        self.discard: Callable[[Any], Awaitable[None]] | None = None
-        """Drops a reply that will not be handed out; None where replies hold nothing."""
-        self.emit: Callable[[Event], None] | None = None
-        """Tells the listeners; None where there are none."""
+        self.waited = 0.0
+        """Seconds of backoff before the attempt that comes next."""
         self.why = ""
         """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline; negative once it has passed, infinite without one."""
         return self.deadline - self.runtime.now()
+
+
+class RoutedCall(Call):
+    """A call that is sent to one of a service's endpoints, attempt by attempt."""
+
+    __slots__ = (
+        "attempt_timeout",
+        "attempts",
+        "body_until",
+        "buffered",
+        "connect_limit",
+        "elsewhere",
+        "emit",
+        "discard",
+        "fresh",
+        "key",
+        "patience",
+        "tried",
+    )
+
+    def __init__(  # noqa: PLR0913 - see above
+        self,
+        runtime: Runtime,
+        request: Any,  # noqa: ANN401
+        started: float,
+        deadline: float,
+        operation: str,
+        repeatable: bool,  # noqa: FBT001
+        classify: Classifier,
+    ) -> None:
+        super().__init__(runtime, request, started, deadline, operation, repeatable, classify)
+        self.attempts: list[Attempt] = []
+        self.tried = ()
+        self.patience = NEVER
+        self.key = None
+        self.elsewhere = None
+        self.discard = None
+        self.emit = None
+        self.attempt_timeout = NEVER
+        """Seconds one attempt may take to its headers."""
+        self.connect_limit: Callable[[RoutedCall], float | None] = _no_limit
+        """Seconds one dial may take, beyond httpx's own limit; None for no further limit."""
+        self.body_until = NEVER
+        """The instant by which the body must have been read."""
+        self.buffered = False
+        """The caller wants the whole body, so that it may be read inside the attempt."""
+        self.fresh = False
+        """The next attempt must ride a new connection: the last one was found closed on reuse."""
+
+
+def _no_limit(_call: RoutedCall) -> None:
+    return None

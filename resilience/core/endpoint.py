@@ -37,6 +37,7 @@ class Endpoint:
 
     __slots__ = (
         "address",
+        "answers",
         "circuit",
         "draining",
         "ejected",
@@ -69,6 +70,8 @@ class Endpoint:
         self.circuit = circuit
         self.latency: float | None = None
         """Smoothed seconds from send to headers; None before the first answer."""
+        self.answers = True
+        """The latest verdict was not BAD: an unsent call can move here without being a burden."""
         self.healthy = True
         self.draining = False
         self.ejected = False
@@ -87,6 +90,10 @@ class Endpoint:
         if ejected is not None:
             self.ejected = ejected
         self.fit = self.healthy and not self.draining and not self.ejected
+
+    def open_to(self, now: float, /) -> bool:
+        """Say whether a call would be let in as soon as a slot is free."""
+        return self.fit and (self.circuit is None or self.circuit.would_admit(now))
 
     def ready(self, now: float, /) -> bool:
         """Say whether a call may be sent here now."""

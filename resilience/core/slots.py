@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """One caller in the line. `slots` is set when it is handed a slot; still None when it was merely stirred."""
+    """One caller in the line, and which slots are of use to it.
 
-    __slots__ = ("gate", "slots")
+    `slots` is set when it is handed one; still None when it was merely stirred.
+    """
 
-    def __init__(self, gate: Gate) -> None:
+    __slots__ = ("gate", "slots", "wants")
+
+    def __init__(self, gate: Gate, wants: tuple[Slots, ...]) -> None:
         self.gate = gate
+        self.wants = wants
         self.slots: Slots | None = None
 
 
@@ -37,18 +41,21 @@ class Line:
 
     def join(self, gate: Gate, candidates: Iterable[Slots], /, *, longest: float) -> Waiter | None:
         """Take a slot that is free and unclaimed, or stand at the end of the line; None when `longest` already wait."""
-        waiter = Waiter(gate)
+        waiter = Waiter(gate, tuple(candidates))
         with self.lock:
-            if not self.waiters:
-                for slots in candidates:
-                    if slots.taken < slots.limit:
-                        slots.taken += 1
-                        waiter.slots = slots
-                        return waiter
+            for slots in waiter.wants:
+                if slots.taken < slots.limit and not self.claimed_locked(slots):
+                    slots.taken += 1
+                    waiter.slots = slots
+                    return waiter
             if len(self.waiters) >= longest:
                 return None
             self.waiters.append(waiter)
         return waiter
+
+    def claimed_locked(self, slots: Slots) -> bool:
+        """Tell whether somebody in the line waits for these slots."""
+        return bool(self.waiters) and any(slots in waiter.wants for waiter in self.waiters)
 
     def leave(self, waiter: Waiter, /) -> None:
         """Give up waiting. A slot that was handed over meanwhile goes to the next in line."""
@@ -84,18 +91,22 @@ class Slots:
         """Take a slot now; false when all are taken or somebody stands in line for one."""
         line = self.line
         with line.lock:
-            if self.taken >= self.limit or line.waiters:
+            if self.taken >= self.limit or (line.waiters and line.claimed_locked(self)):
                 return False
             self.taken += 1
             return True
 
     def give_back(self) -> None:
-        """Free a slot, or hand it to the head of the line."""
+        """Free a slot, or hand it to the first in the line who wants it."""
         line = self.line
         with line.lock:
-            if not line.waiters or self.taken > self.limit:
+            waiter = self._next_locked() if line.waiters and self.taken <= self.limit else None
+            if waiter is None:
                 self.taken -= 1
                 return
-            waiter = line.waiters.popleft()
+            line.waiters.remove(waiter)
             waiter.slots = self
         waiter.gate.open()
+
+    def _next_locked(self) -> Waiter | None:
+        return next((waiter for waiter in self.line.waiters if self in waiter.wants), None)

@@ -114,12 +114,12 @@ def _like(fn: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., 
 def _call(runtime: Runtime, request: Any, operation: str) -> Call:  # noqa: ANN401
     around = ambient.get()
     if around is None:
-        return Call(runtime, request, runtime.now(), operation=operation)
+        return Call(runtime, request, runtime.now(), NEVER, operation)
     runtime = around.runtime or runtime
     now = runtime.now()
     if around.deadline <= now:
         raise passed(operation, Sent.NO)
-    return Call(runtime, request, now, deadline=around.deadline, operation=operation)
+    return Call(runtime, request, now, around.deadline, operation)
 
 
 async def _in_time(chain: Proceed, call: Call) -> Any:  # noqa: ANN401

@@ -1,0 +1,179 @@
+"""The two-line entry: httpx's clients, with policies.
+
+``send`` holds whatever concerns a call as a whole, across redirect hops and authentication legs: its deadline, its
+record, its one event. Everything else is httpx's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from resilience.core.call import NEVER
+from resilience.http.transport import AsyncTransport, Transport, outcome_of
+from resilience.http.whole import OPTIONS, Whole, current, ended, record
+from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.blocking import BLOCKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from resilience.core.ports import Listener
+    from resilience.http.listening import Listeners
+    from resilience.http.service import Service
+    from resilience.http.status import Description, Status
+
+_FAILED = 500
+_DEBUG, _INFO, _WARNING = 10, 20, 30
+
+
+class _Told:
+    """What both clients are told, until httpx's constructor asks for the transport."""
+
+    _services: Mapping[str, Service] | None
+    _defaults: Service | None
+    _listening: Iterable[Listener]
+    _limits_given: httpx.Limits | None
+
+
+class Client(_Told, httpx.Client):
+    """An ``httpx.Client`` whose calls survive killed, hung and overloaded replicas.
+
+    `services` maps ``host`` or ``host:port`` to a :class:`Service`; `defaults` is for all other origins; `listeners`
+    are called with each event. Every other argument is httpx's. Raises ConfigurationError for bad arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        services: Mapping[str, Service] | None = None,
+        defaults: Service | None = None,
+        listeners: Iterable[Listener] = (),
+        **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.Client takes
+    ) -> None:
+        self._services, self._defaults, self._listening = services, defaults, tuple(listeners)
+        self._limits_given = httpx_arguments.get("limits")
+        super().__init__(**httpx_arguments)
+
+    def _init_transport(self, *, transport: httpx.BaseTransport | None = None, **given: Any) -> httpx.BaseTransport:  # noqa: ANN401
+        if isinstance(transport, Transport):
+            self._main = transport
+            return transport
+        given["limits"] = self._limits_given
+        self._main = Transport(
+            services=self._services,
+            defaults=self._defaults,
+            listeners=self._listening,
+            transport=transport,
+            **given,
+        )
+        return self._main
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, **given: Any) -> httpx.BaseTransport:  # noqa: ANN401
+        # The proxy resolves and balances; the policies see one endpoint behind it. Slots bound what is in flight, so
+        # httpx's own pool must never be the place where calls wait.
+        given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        inner = httpx.Client._init_proxy_transport(self, proxy, **given)  # noqa: SLF001 - listed in http/private.py
+        return Transport(
+            services=self._services, defaults=self._defaults, listeners=self._listening, transport=inner, verify=False
+        )
+
+    def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request; see ``httpx.Client.send``. One deadline and one record cover all its hops."""
+        whole = Whole(BLOCKING.now(), NEVER, streamed=stream)
+        token = current.set(whole)
+        try:
+            response = super().send(request, stream=stream, **how)
+        except BaseException as error:
+            tell(self._main._upstreams.listeners, whole, BLOCKING.now(), None, error)  # noqa: SLF001
+            raise
+        finally:
+            current.reset(token)
+        response.extensions[OPTIONS] = record(whole.calls)
+        tell(self._main._upstreams.listeners, whole, BLOCKING.now(), response.status_code, None)  # noqa: SLF001
+        return response
+
+    def status(self) -> Status:
+        """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""
+        return self._main.status()
+
+    def describe(self) -> Description:
+        """Return the policies of every service, outermost first, and every warning about them."""
+        return self._main.describe()
+
+
+class AsyncClient(_Told, httpx.AsyncClient):
+    """An ``httpx.AsyncClient`` whose calls survive killed, hung and overloaded replicas; see :class:`Client`."""
+
+    def __init__(
+        self,
+        *,
+        services: Mapping[str, Service] | None = None,
+        defaults: Service | None = None,
+        listeners: Iterable[Listener] = (),
+        **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.AsyncClient takes
+    ) -> None:
+        self._services, self._defaults, self._listening = services, defaults, tuple(listeners)
+        self._limits_given = httpx_arguments.get("limits")
+        super().__init__(**httpx_arguments)
+
+    def _init_transport(
+        self, *, transport: httpx.AsyncBaseTransport | None = None, **given: Any  # noqa: ANN401
+    ) -> httpx.AsyncBaseTransport:
+        if isinstance(transport, AsyncTransport):
+            self._main = transport
+            return transport
+        given["limits"] = self._limits_given
+        self._main = AsyncTransport(
+            services=self._services,
+            defaults=self._defaults,
+            listeners=self._listening,
+            transport=transport,
+            **given,
+        )
+        return self._main
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, **given: Any) -> httpx.AsyncBaseTransport:  # noqa: ANN401
+        given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        inner = httpx.AsyncClient._init_proxy_transport(self, proxy, **given)  # noqa: SLF001
+        return AsyncTransport(
+            services=self._services, defaults=self._defaults, listeners=self._listening, transport=inner, verify=False
+        )
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request; see ``httpx.AsyncClient.send``. One deadline and one record cover all its hops."""
+        whole = Whole(ANYIO.now(), NEVER, streamed=stream)
+        token = current.set(whole)
+        try:
+            response = await super().send(request, stream=stream, **how)
+        except BaseException as error:
+            tell(self._main._upstreams.listeners, whole, ANYIO.now(), None, error)  # noqa: SLF001
+            raise
+        finally:
+            current.reset(token)
+        response.extensions[OPTIONS] = record(whole.calls)
+        tell(self._main._upstreams.listeners, whole, ANYIO.now(), response.status_code, None)  # noqa: SLF001
+        return response
+
+    def status(self) -> Status:
+        """Return a frozen snapshot of every service met so far; cheap, safe from anywhere."""
+        return self._main.status()
+
+    def describe(self) -> Description:
+        """Return the policies of every service, outermost first, and every warning about them."""
+        return self._main.describe()
+
+
+def tell(listeners: Listeners, whole: Whole, now: float, status: int | None, error: BaseException | None) -> None:
+    """Emit the one `call` event, if anybody hears it."""
+    if error is not None:
+        outcome, level = outcome_of(error), _WARNING
+    elif status is not None and status >= _FAILED:
+        outcome, level = "status", _WARNING
+    else:
+        outcome, level = "ok", _INFO if sum(len(call.attempts) for call in whole.calls) > 1 else _DEBUG
+    if whole.calls and listeners.hears(level):
+        listeners.emit(
+            ended(whole.service, whole.calls, started=whole.started, now=now, outcome=outcome, status=status, error=error)
+        )

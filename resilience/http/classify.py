@@ -1,0 +1,88 @@
+"""The verdict of one attempt: the table of ``policies/verdicts.py``, and what our own stream saw of it.
+
+Only the stream can prove that *nothing was sent*: a connect failure in which it wrote not a byte. Exception types
+alone lie, and mocks and foreign transports fire no trace events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Sent, Verdict
+from resilience.policies.verdicts import CERTIFICATE, CONNECT_FAILED, judge_error, judge_status, roots
+
+if TYPE_CHECKING:
+    from resilience.core.attempt import Attempt
+    from resilience.core.call import Call
+    from resilience.core.outcome import Ok
+    from resilience.core.ports import Wire
+
+# A cut attempt is blamed on its endpoint when it had at least this long (seconds), and three times what it usually
+# takes: then it hung, and was not merely begun too late.
+HUNG_AFTER = 0.05
+HUNG_FACTOR = 3.0
+
+_CUT_UNSENT = Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO)
+_STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
+_STALE_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO, stale=True)
+_NOT_PROCESSED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
+_DISCONNECTED = frozenset({"ReadError", "WriteError", "RemoteProtocolError", "CloseError"})
+_CONNECTING = frozenset({"ConnectError", "ConnectTimeout"})
+_TIMED_OUT = frozenset({"ReadTimeout", "WriteTimeout"})
+
+# RFC 9113 7: the server has not processed a stream it refuses.
+_REFUSED_STREAM = 7
+
+
+def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
+    """Judge the latest attempt of an HTTP call. Reads ``call.attempts[-1]`` for what the wire saw."""
+    if not isinstance(outcome, Err):
+        response = outcome.value
+        return judge_status(response.status_code, response.headers)
+    error = outcome.error
+    verdict = judge_error(error)
+    if verdict is None:
+        return UNKNOWN
+    attempt = call.attempts[-1]
+    wire = attempt.wire
+    if wire is None:  # a foreign transport: nothing can be proved
+        return verdict if verdict is not CERTIFICATE else Verdict(Blame.BAD, retry=True, sent=Sent.MAYBE, elsewhere=True)
+    kind = type(error).__name__
+    if kind in _CONNECTING and wire.written == 0:
+        if verdict is CERTIFICATE:
+            return verdict
+        return _CUT_UNSENT if wire.cut else CONNECT_FAILED
+    if kind in _TIMED_OUT and wire.cut:
+        return _judge_cut(attempt, wire, call.runtime.now())
+    if kind in _DISCONNECTED:
+        if unprocessed(error):
+            return _NOT_PROCESSED
+        if wire.reused and wire.received == 0:
+            return _STALE if wire.written else _STALE_UNSENT
+    return verdict
+
+
+def _judge_cut(attempt: Attempt, wire: Wire, now: float) -> Verdict:
+    if wire.written == 0:
+        return _CUT_UNSENT
+    return BAD if hung(attempt, now) else UNKNOWN
+
+
+def hung(attempt: Attempt, now: float) -> bool:
+    """Tell whether an attempt that was cut had all the time its endpoint usually needs, and more."""
+    usual = attempt.endpoint.latency or 0.0
+    return now - attempt.started >= max(HUNG_AFTER, HUNG_FACTOR * usual)
+
+
+def unprocessed(error: BaseException) -> bool:
+    """Tell whether HTTP/2 says so: REFUSED_STREAM, or a GOAWAY that does not cover our stream."""
+    for root in roots(error):
+        code = getattr(root, "error_code", None)
+        if code is None:
+            continue
+        last = getattr(root, "last_stream_id", None)
+        if last is None and int(code) == _REFUSED_STREAM:
+            return True
+        if last == 0:
+            return True
+    return False

@@ -1,0 +1,290 @@
+"""The connections to one endpoint: a last-in-first-out list of idle ones, nothing else.
+
+httpcore's own pool looks at every connection, and polls every idle socket, on each request; here the one connection
+that is taken is checked, and the oldest idle one is dropped when its time is over. How many may be open at once is
+decided before (slots), so nobody ever waits in here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from resilience.http.wire import AsyncWire, BlockingWire, Wire
+from resilience.runtimes.anyio import ANYIO
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from resilience.core.call import RoutedCall
+    from resilience.core.endpoint import Endpoint
+    from resilience.http.options import PoolOptions
+
+CALL = "resilience_call"
+"""Where a request's extensions carry the call it belongs to, down to the connection."""
+
+
+class _Lists:
+    """Idle connections by what they were verified for: origin, and the server name that TLS was asked to check."""
+
+    def __init__(self, endpoint: Endpoint, ssl_context: ssl.SSLContext | None, options: PoolOptions) -> None:
+        self.endpoint = endpoint
+        self.ssl_context = ssl_context
+        self.options = options
+        self.idle: dict[tuple[bytes, bytes, int | None, str | None], deque[Any]] = {}
+        self.opened = 0
+        """Connections dialled so far."""
+        self.closing = False
+
+    def list_for(self, request: httpcore.Request) -> deque[Any]:
+        url = request.url
+        key = (url.scheme, url.host, url.port, request.extensions.get("sni_hostname"))
+        found = self.idle.get(key)
+        return found if found is not None else self.idle.setdefault(key, deque())
+
+    def idle_count(self) -> int:
+        """Return how many connections are idle now."""
+        return sum(len(connections) for connections in self.idle.values())
+
+    def take_all(self) -> list[Any]:
+        """Empty the lists; the caller closes what was in them."""
+        taken: list[Any] = []
+        for connections in list(self.idle.values()):
+            while connections:
+                try:
+                    taken.append(connections.pop())
+                except IndexError:  # another thread was faster
+                    break
+        return taken
+
+    def arguments(self, request: httpcore.Request, wire: Wire) -> dict[str, Any]:
+        options = self.options
+        return {
+            "origin": request.url.origin,
+            "ssl_context": self.ssl_context,
+            "keepalive_expiry": options.keepalive_expiry,
+            "http1": options.http1,
+            "http2": options.http2,
+            "uds": options.uds,
+            "local_address": options.local_address,
+            "socket_options": options.socket_options,
+            "network_backend": wire,
+        }
+
+
+class BlockingConnection(httpcore.HTTPConnection):
+    """One connection and the wire beneath it."""
+
+    wire: BlockingWire
+
+
+class AsyncConnection(httpcore.AsyncHTTPConnection):
+    """One connection and the wire beneath it."""
+
+    wire: AsyncWire
+
+
+class BlockingPool(_Lists):
+    """What an ``httpx.HTTPTransport`` sends through, for threads."""
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send one request on an idle connection that is still good, or on a new one."""
+        call: RoutedCall = request.extensions[CALL]
+        connections = self.list_for(request)
+        connection = None if call.fresh else self._take(connections)
+        if connection is None:
+            wire = BlockingWire(self.endpoint)
+            connection = BlockingConnection(**self.arguments(request, wire))
+            connection.wire = wire
+            self.opened += 1
+        wire = connection.wire
+        wire.begin(call, call.attempts[-1])
+        try:
+            response = connection.handle_request(request)
+        except BaseException:
+            wire.call = None
+            connection.close()
+            if wire.reused and wire.received == 0:
+                self.drop_idle()
+            raise
+        response.stream = _BlockingBody(response.stream, self, connections, connection)
+        return response
+
+    def _take(self, connections: deque[BlockingConnection]) -> BlockingConnection | None:
+        while connections:
+            try:
+                connection = connections.pop()
+            except IndexError:  # another thread was faster
+                return None
+            if not connection.has_expired():
+                return connection
+            connection.close()
+        return None
+
+    def put_back(self, connections: deque[BlockingConnection], connection: BlockingConnection) -> None:
+        """Keep a connection that is idle again; close it when it is not, or when enough are."""
+        connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
+        if not connection.is_idle() or self.closing or len(connections) >= self.options.max_idle:
+            connection.close()
+            return
+        connections.append(connection)
+        # The oldest is at the other end: close one that nobody will use any more, so that they never pile up.
+        try:
+            oldest = connections[0]
+            if oldest is not connection and oldest.has_expired():
+                connections.remove(oldest)
+                oldest.close()
+        except (IndexError, ValueError):  # another thread was faster
+            return
+
+    def drop_idle(self) -> None:
+        """Close every idle connection: one of them turned out to be dead, or the endpoint is leaving."""
+        for connection in self.take_all():
+            connection.close()
+
+    def close(self) -> None:
+        """Close what is idle now, and what is still in use as soon as it is not."""
+        self.closing = True
+        self.drop_idle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _BlockingBody:
+    """A response's body; its end gives the connection back."""
+
+    def __init__(
+        self, inner: Any, pool: BlockingPool, connections: deque[BlockingConnection], connection: BlockingConnection  # noqa: ANN401
+    ) -> None:
+        self._inner = inner
+        self._pool = pool
+        self._connections = connections
+        self._connection: BlockingConnection | None = connection
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._inner)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if hasattr(self._inner, "close"):
+                self._inner.close()
+        except BaseException:
+            connection.close()
+            raise
+        self._pool.put_back(self._connections, connection)
+
+
+class AsyncPool(_Lists):
+    """What an ``httpx.AsyncHTTPTransport`` sends through, for tasks."""
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send one request on an idle connection that is still good, or on a new one."""
+        call: RoutedCall = request.extensions[CALL]
+        connections = self.list_for(request)
+        connection = None if call.fresh else await self._take(connections)
+        if connection is None:
+            wire = AsyncWire(self.endpoint)
+            connection = AsyncConnection(**self.arguments(request, wire))
+            connection.wire = wire
+            self.opened += 1
+        wire = connection.wire
+        wire.begin(call, call.attempts[-1])
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            wire.call = None
+            async with ANYIO.shield():
+                await connection.aclose()
+                if wire.reused and wire.received == 0 and not wire.cut:
+                    await self.drop_idle()
+            raise
+        response.stream = _AsyncBody(response.stream, self, connections, connection)
+        return response
+
+    async def _take(self, connections: deque[AsyncConnection]) -> AsyncConnection | None:
+        while connections:
+            try:
+                connection = connections.pop()
+            except IndexError:
+                return None
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return None
+
+    async def put_back(self, connections: deque[AsyncConnection], connection: AsyncConnection) -> None:
+        """Keep a connection that is idle again; close it when it is not, or when enough are."""
+        connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
+        if not connection.is_idle() or self.closing or len(connections) >= self.options.max_idle:
+            await connection.aclose()
+            return
+        connections.append(connection)
+        oldest = connections[0]
+        if oldest is not connection and oldest.has_expired():
+            connections.popleft()
+            await oldest.aclose()
+
+    async def drop_idle(self) -> None:
+        """Close every idle connection: one of them turned out to be dead, or the endpoint is leaving."""
+        for connection in self.take_all():
+            await connection.aclose()
+
+    async def aclose(self) -> None:
+        """Close what is idle now, and what is still in use as soon as it is not."""
+        self.closing = True
+        await self.drop_idle()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _AsyncBody:
+    """A response's body; its end gives the connection back."""
+
+    def __init__(
+        self, inner: Any, pool: AsyncPool, connections: deque[AsyncConnection], connection: AsyncConnection  # noqa: ANN401
+    ) -> None:
+        self._inner = inner
+        self._pool = pool
+        self._connections = connections
+        self._connection: AsyncConnection | None = connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._inner.__aiter__()  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if hasattr(self._inner, "aclose"):
+                await self._inner.aclose()
+        except BaseException:
+            async with ANYIO.shield():
+                await connection.aclose()
+            raise
+        await self._pool.put_back(self._connections, connection)
+
+
+def socket_options(given: Iterable[Any] | None) -> list[Any] | None:
+    """Return a list that can be used for every connection: an iterator would be empty at the second."""
+    return None if given is None else list(given)

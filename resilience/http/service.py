@@ -1,0 +1,77 @@
+"""``Service``: the frozen description of one upstream. What becomes of it at run time is in ``upstream.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from resilience.balancing.round_robin import RoundRobin
+from resilience.core.errors import ConfigurationError
+from resilience.core.units import seconds as in_seconds
+from resilience.core.units import whole
+from resilience.http.defaults import Auto
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.budget import RetryBudget
+from resilience.policies.retry import Retry
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from resilience.core.ports import Balancer, Resolver
+
+# Seconds up to the final response's headers when `total_timeout` is not given: Polly's and Envoy's neighbourhood.
+TOTAL = 30.0
+# Seconds for one dial while another endpoint is ready (linkerd).
+CONNECT_WITH_ALTERNATIVE = 1.0
+# Calls in flight per endpoint: httpx's own `max_connections`.
+MAX_IN_FLIGHT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """How to call one upstream. ``None`` drops a stage; ``dataclasses.replace`` makes variations.
+
+    Durations are seconds or ``timedelta``. `discovery`: ``Auto()``, ``Dns(…)``, ``Static([…])`` or any resolver.
+    `balancer`: any balancer; a template, each service gets its own. `total_timeout`: deadline of the whole call; None
+    is 30 s up to the final response's headers, a number covers the body of calls that are not streamed too.
+    `attempt_timeout`: one attempt, to its headers. `connect_timeout`: one dial; None is httpx's own limit, and 1 s while
+    another endpoint is ready. `retry`, `budget`, `circuit`: as named; `circuit` is a template, each endpoint has its
+    own. `health`: active probes. `hedge`: a second request when the first is slow. `max_in_flight`: calls per endpoint
+    (100, as httpx's `max_connections`); beyond it another endpoint, then a queue.
+
+    Raises ConfigurationError, naming the field, for values out of range.
+    """
+
+    discovery: Resolver = field(default_factory=Auto)
+    balancer: Balancer = field(default_factory=RoundRobin, compare=False)
+    total_timeout: float | timedelta | None = None
+    attempt_timeout: float | timedelta | None = None
+    connect_timeout: float | timedelta | None = None
+    retry: Retry | None = field(default_factory=Retry)
+    budget: RetryBudget | None = field(default_factory=RetryBudget)
+    circuit: CircuitBreaker | None = field(default_factory=CircuitBreaker, compare=False)
+    health: Any = None
+    hedge: Any = None
+    max_in_flight: int | None = MAX_IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        """Check every field, so that a mistake shows where it was made."""
+        for name in ("total_timeout", "attempt_timeout", "connect_timeout"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, in_seconds(name, value))
+        if self.max_in_flight is not None:
+            whole("max_in_flight", self.max_in_flight)
+        _expect("retry", self.retry, Retry)
+        _expect("budget", self.budget, RetryBudget)
+        _expect("circuit", self.circuit, CircuitBreaker)
+        for name, method in (("discovery", "resolve"), ("balancer", "pick")):
+            value = getattr(self, name)
+            if isinstance(value, type) or not callable(getattr(value, method, None)):
+                argument, expected = name, f"an object with `{method}`"
+                raise ConfigurationError(argument, value, expected)
+
+
+def _expect(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(name, value, f"a {kind.__name__}, or None to do without")

@@ -1,0 +1,179 @@
+"""What a client knows and what it was told: ``status()`` and ``describe()``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilience.http.service import TOTAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from resilience.core.resolution import Resolution
+    from resilience.http.service import Service
+    from resilience.http.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One endpoint at one moment."""
+
+    address: str
+    ready: bool
+    not_ready_because: tuple[str, ...]
+    circuit: str | None
+    """``closed``, ``open``, ``half-open``; None without circuits."""
+    healthy: bool
+    in_flight: int
+    latency: float | None
+    """Smoothed seconds to the headers; None before the first answer."""
+    weight: float
+    tier: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service at one moment."""
+
+    name: str
+    endpoints: tuple[EndpointStatus, ...]
+    resolution: Resolution
+    budget: float | None
+    """Extra sends that could be paid for now; None without a budget."""
+    counts: Mapping[str, int]
+    """``calls`` so far, ``attempts`` so far, calls ``waiting`` for a slot, ``streams_over_60s`` still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Every service a client has met."""
+
+    services: Mapping[str, ServiceStatus]
+
+
+def snapshot(upstreams: Sequence[Upstream], now: float) -> Status:
+    """Return the state of all services, by ``host:port``."""
+    return Status({upstream.name: _service_status(upstream, now) for upstream in upstreams})
+
+
+def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
+    endpoints = tuple(
+        EndpointStatus(
+            address=endpoint.label,
+            ready=endpoint.ready(now),
+            not_ready_because=endpoint.not_ready_because(now),
+            circuit=None if endpoint.circuit is None else endpoint.circuit.state,
+            healthy=endpoint.healthy,
+            in_flight=endpoint.slots.taken,
+            latency=endpoint.latency,
+            weight=endpoint.weight,
+            tier=endpoint.tier,
+        )
+        for endpoint in upstream.endpoints
+    )
+    budget = None if upstream.budget is None else upstream.budget.balance(now)
+    counts = {**upstream.counts, "waiting": len(upstream.line.waiters)}
+    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDescription:
+    """The policies of one service, outermost first, each with its options, and every doubt about them."""
+
+    name: str
+    policies: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return one line per policy and warning."""
+        lines = [f"{self.name}", *(f"  {policy}" for policy in self.policies)]
+        return "\n".join([*lines, *(f"  warning: {warning}" for warning in self.warnings)])
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a client was told, by service; ``defaults`` is for the origins that were not named."""
+
+    services: Mapping[str, ServiceDescription]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every warning, with the name of its service."""
+        return tuple(f"{name}: {warning}" for name, service in self.services.items() for warning in service.warnings)
+
+    def __str__(self) -> str:
+        """Return it as text, to be printed."""
+        return "\n".join(str(service) for service in self.services.values())
+
+
+def describe(services: Mapping[str, Service], defaults: Service, upstreams: Sequence[Upstream]) -> Description:
+    """Return the description of everything configured or met."""
+    found = {name: _describe(name, service, None) for name, service in services.items()}
+    found["defaults"] = _describe("defaults", defaults, None)
+    for upstream in upstreams:
+        found.pop(upstream.target.host, None)
+        found[upstream.name] = _describe(upstream.name, upstream.service, upstream)
+    return Description(found)
+
+
+def _describe(name: str, service: Service, upstream: Upstream | None) -> ServiceDescription:
+    total = service.total_timeout
+    policies = [
+        f"deadline: {total:g} s, bodies that are not streamed included"
+        if total is not None
+        else f"deadline: {TOTAL:g} s to the final response's headers",
+    ]
+    if service.retry is not None:
+        policies.append(f"retry: {service.retry!r}")
+        policies.append(f"budget: {service.budget!r}" if service.budget is not None else "budget: none")
+    if service.hedge is not None:
+        policies.append(f"hedge: {service.hedge!r}")
+    if upstream is not None:
+        resolution = upstream.resolution
+        kind = "a fleet" if resolution.fleet else "one origin"
+        size = len(upstream.endpoints)
+        policies.append(
+            f"discovery: {service.discovery!r}: {kind} of {size} ({resolution.source}; {resolution.why or 'as told'})"
+        )
+    else:
+        policies.append(f"discovery: {service.discovery!r}")
+    policies.append(f"balancer: {service.balancer!r}")
+    limit = "unlimited" if service.max_in_flight is None else f"{service.max_in_flight} per endpoint, then a queue"
+    policies.append(f"in flight: {limit}")
+    policies.append(f"circuit: {service.circuit!r} per endpoint" if service.circuit is not None else "circuit: none")
+    if service.attempt_timeout is not None:
+        policies.append(f"attempt: {service.attempt_timeout:g} s to its headers")
+    return ServiceDescription(name, tuple(policies), tuple(_warnings(service, upstream)))
+
+
+def _warnings(service: Service, upstream: Upstream | None) -> list[str]:
+    found: list[str] = []
+    total = float(service.total_timeout or TOTAL)  # type: ignore[arg-type]  # seconds since the service was checked
+    attempt = service.attempt_timeout
+    retry = service.retry
+    if attempt is not None and attempt > total:  # type: ignore[operator]
+        found.append(f"attempt_timeout={attempt:g} s never acts: the deadline of {total:g} s comes first")
+    if retry is not None and attempt is not None:
+        worst = retry.max_attempts * float(attempt)  # type: ignore[arg-type]
+        if worst > total:
+            found.append(
+                f"{retry.max_attempts} attempts of {attempt:g} s do not fit into the deadline of {total:g} s: "
+                "the last ones are cut short"
+            )
+    if retry is not None:
+        longest = getattr(retry.wait, "cap", None) or getattr(retry.wait, "wait_fixed", None)
+        if longest is not None and longest > total:
+            found.append(f"waits of up to {longest:g} s go beyond the deadline of {total:g} s: the call ends instead")
+        if retry.max_attempts > 1 and retry.sharing(None).state is None and service.budget is None:
+            found.append("retries without a budget: a dead service gets every call several times over")
+    circuit = service.circuit
+    if circuit is not None:
+        options = circuit.options
+        if service.max_in_flight is not None and options.minimum_calls > 1e6:  # noqa: PLR2004
+            found.append(f"minimum_calls={options.minimum_calls} is never reached: the ratio never opens a circuit")
+        if options.consecutive_failures > 1e6 and options.minimum_calls > 1e6:  # noqa: PLR2004
+            found.append("this circuit can never open")
+    if upstream is not None and upstream.resolution.fleet and len(upstream.endpoints) == 1:
+        found.append("balancing over one address does nothing: is it a virtual address in front of several replicas?")
+    return found

@@ -1,0 +1,265 @@
+"""One connection's network: it dials the chosen address, keeps the deadline, and counts what went over it.
+
+The URL keeps its name; only the dialled address is ours to choose. Host header, SNI and certificate verification all
+stay those of the name, because httpcore takes them from the request's origin, not from here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.blocking import BLOCKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
+    from resilience.core.attempt import Attempt
+    from resilience.core.call import Call
+    from resilience.core.endpoint import Endpoint
+
+SOCKET_OPTION = Any  # httpcore's own union is not exported
+
+
+class Wire:
+    """What the current attempt may take, and what it did: shared by the streams of one connection."""
+
+    __slots__ = ("call", "cut", "endpoint", "now", "received", "reused", "served", "until", "written")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.call: Call | None = None
+        self.until = math.inf
+        """The instant at which reads and writes give up, whatever their own limit."""
+        self.now = BLOCKING.now
+        self.written = 0
+        self.received = 0
+        self.served = 0
+        self.reused = False
+        self.cut = False
+
+    def begin(self, call: Call, attempt: Attempt) -> None:
+        """Start counting for a new attempt."""
+        self.call = call
+        self.until = attempt.until
+        self.now = call.runtime.now
+        self.written = 0
+        self.received = 0
+        self.reused = self.served > 0
+        self.served += 1
+        self.cut = False
+        attempt.wire = self
+
+    def limit(self, timeout: float | None, /) -> float | None:
+        """Return the smaller of a phase's own limit and what is left; 0 when nothing is left."""
+        until = self.until
+        if until == math.inf:
+            return timeout
+        left = until - self.now()
+        if timeout is not None and timeout <= left:
+            return timeout
+        return max(left, 0.0)
+
+    def timed_out(self) -> None:
+        """Note whether it was the call's deadline that ended this, rather than a limit of one attempt or phase."""
+        self.cut = self.call is not None and self.now() >= self.call.deadline
+
+    def connect_limit(self, timeout: float | None, /) -> float | None:
+        """Return how long dialling may take: less when another endpoint is ready to take the call."""
+        call = self.call
+        if call is not None:
+            limit = call.connect_limit(call)
+            if limit is not None and (timeout is None or limit < timeout):
+                timeout = limit
+        return self.limit(timeout)
+
+
+class BlockingStream(httpcore.NetworkStream):
+    """A stream of blocking sockets under the wire's deadline."""
+
+    def __init__(self, wire: Wire, inner: httpcore.NetworkStream) -> None:
+        self._wire = wire
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what is there, or wait for it until the phase's limit or the deadline."""
+        wire = self._wire
+        limit = wire.limit(timeout)
+        if limit == 0.0:
+            # The socket module takes 0 for "do not block": a BlockingIOError is not the error that this is.
+            wire.timed_out()
+            raise httpcore.ReadTimeout
+        try:
+            data = self._inner.read(max_bytes, limit)
+        except httpcore.ReadTimeout:
+            wire.timed_out()
+            raise
+        wire.received += len(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
+        wire = self._wire
+        limit = wire.limit(timeout)
+        if limit == 0.0:
+            wire.timed_out()
+            raise httpcore.WriteTimeout
+        wire.written += len(buffer)
+        try:
+            self._inner.write(buffer, limit)
+        except httpcore.WriteTimeout:
+            wire.timed_out()
+            raise
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Shake hands; whatever goes wrong, the socket does not leak."""
+        wire = self._wire
+        limit = wire.connect_limit(timeout)
+        try:
+            if limit == 0.0:
+                raise httpcore.ConnectTimeout
+            return BlockingStream(wire, self._inner.start_tls(ssl_context, server_hostname, limit))
+        except httpcore.ConnectTimeout:
+            wire.timed_out()
+            self._inner.close()
+            raise
+        except BaseException:
+            self._inner.close()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        """Ask the socket."""
+        return self._inner.get_extra_info(info)
+
+
+class BlockingWire(Wire, httpcore.NetworkBackend):
+    """A network backend of one connection, for threads."""
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - the name; the address is the endpoint's
+        port: int,  # noqa: ARG002
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Dial the endpoint."""
+        address = self.endpoint.address
+        limit = self.connect_limit(timeout)
+        try:
+            if limit == 0.0:
+                raise httpcore.ConnectTimeout
+            return BlockingStream(
+                self, self._backend.connect_tcp(address.host, address.port, limit, local_address, socket_options)
+            )
+        except httpcore.ConnectTimeout:
+            self.timed_out()
+            raise
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
+    ) -> httpcore.NetworkStream:
+        """Dial a unix socket."""
+        return BlockingStream(
+            self, self._backend.connect_unix_socket(path, self.connect_limit(timeout), socket_options)
+        )
+
+
+class AsyncStream(httpcore.AsyncNetworkStream):
+    """A stream of asyncio's or trio's under the wire's deadline."""
+
+    def __init__(self, wire: Wire, inner: httpcore.AsyncNetworkStream) -> None:
+        self._wire = wire
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what is there, or wait for it until the phase's limit or the deadline."""
+        wire = self._wire
+        try:
+            data = await self._inner.read(max_bytes, wire.limit(timeout))
+        except httpcore.ReadTimeout:
+            wire.timed_out()
+            raise
+        wire.received += len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
+        wire = self._wire
+        wire.written += len(buffer)
+        try:
+            await self._inner.write(buffer, wire.limit(timeout))
+        except httpcore.WriteTimeout:
+            wire.timed_out()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands; whatever goes wrong, cancellation included, the socket does not leak."""
+        wire = self._wire
+        try:
+            inner = await self._inner.start_tls(ssl_context, server_hostname, wire.connect_limit(timeout))
+        except BaseException as error:
+            if isinstance(error, httpcore.ConnectTimeout):
+                wire.timed_out()
+            async with ANYIO.shield():
+                await self._inner.aclose()
+            raise
+        return AsyncStream(wire, inner)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        """Ask the socket."""
+        return self._inner.get_extra_info(info)
+
+
+class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
+    """A network backend of one connection, for tasks."""
+
+    __slots__ = ()
+
+    async def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - the name; the address is the endpoint's
+        port: int,  # noqa: ARG002
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Dial the endpoint."""
+        address = self.endpoint.address
+        try:
+            inner = await httpcore.AnyIOBackend().connect_tcp(
+                address.host, address.port, self.connect_limit(timeout), local_address, socket_options
+            )
+        except httpcore.ConnectTimeout:
+            self.timed_out()
+            raise
+        return AsyncStream(self, inner)
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Dial a unix socket."""
+        inner = await httpcore.AnyIOBackend().connect_unix_socket(path, self.connect_limit(timeout), socket_options)
+        return AsyncStream(self, inner)
