@@ -1,0 +1,80 @@
+# Every target sets itself up: a virtual environment in .venv, made when pyproject.toml has changed, offline from then on.
+# Needed on the machine: Python ≥ 3.11 with venv, git, make. Another Python: make test PYTHON=python3.13
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$python -c '$(ENOUGH)' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+# Decisions: no clock, no waiting, no input or output. What they decide is tested to the last branch.
+DECISIONS := $(shell sed -e 's/\#.*//' .ci/decisions | tr -s ' \n' ',' | sed -e 's/^,//' -e 's/,$$//')
+
+# What test-real needs of a Debian machine; without root or apt-get its tests say what they miss.
+DEBIAN := bind9 bind9-utils dnsmasq-base iproute2 nftables
+
+.PHONY: help demo test test-real lint types bench mutation clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: .venv/demo.stamp ## the same load through plain httpx and through resilience, while servers fail
+	$(BIN)/python -m resilience.cli demo
+
+lint: .venv/dev.stamp ## style, and who may import whom
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/lint-imports --no-logo
+
+types: .venv/dev.stamp ## mypy and pyright, both strict
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pyright
+
+test: lint types ## lint, types, and every test that needs nothing but PyPI
+	$(BIN)/python -m pytest -n 2 --ignore=tests/real --cov --cov-report=term --cov-fail-under=95
+	@echo "Pure decisions, to the last branch:"
+	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
+
+test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \
+		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(DEBIAN) >/dev/null; fi
+	$(BIN)/python -m pytest tests/real
+
+bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/throughput.py
+
+mutation: .venv/mutation.stamp ## do the tests notice a changed decision? (mutmut; long)
+	$(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
+
+clean: ## forget the environment and what was made
+	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis mutants out
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later with venv is needed (on Debian also: apt-get install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
+
+.venv/demo.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) -e '.[cli,http2,lab,trio]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) -e '.[cli,http2,lab,trio]' --group dev
+	@touch $@ .venv/demo.stamp
+
+.venv/bench.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) -e '.[cli,http2,lab,trio]' --group bench
+	@touch $@
+
+.venv/mutation.stamp: .venv/dev.stamp
+	$(PIP) 'mutmut>=3.3'
+	@touch $@
