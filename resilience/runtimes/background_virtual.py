@@ -64,11 +64,13 @@ class VirtualJob:
             failing = await attempt(self.name, work, failing=failing)
             wait = pause(self.name, seconds)
             del work, seconds
-            if self.cancelled or self._hurried:
-                continue
-            self._gate = self._runtime.gate()
-            await self._gate.wait(wait)
-            self._gate = None
+            if not self._awake():
+                self._gate = self._runtime.gate()
+                await self._gate.wait(wait)
+                self._gate = None
+
+    def _awake(self) -> bool:
+        return self.cancelled or self._hurried
 
 
 class VirtualLease:

@@ -87,7 +87,8 @@ class Job:
     def cancel(self) -> None:
         """Stop the job, also in the middle; it is not started again. A job that cancels itself ends after this run."""
         self.cancelled = True
-        self._landlord.poke(self._end)
+        if not self._inside():
+            self._landlord.poke(self._end)
 
     def hurry(self) -> None:
         """Run the job as soon as possible: now, or again at once if it is running."""
@@ -129,8 +130,14 @@ class Job:
         task = self._task
         if task is None:
             self._landlord.forget(self)
-        elif task is not asyncio.current_task():
+        else:
             task.cancel()
+
+    def _inside(self) -> bool:
+        try:
+            return self._task is not None and asyncio.current_task() is self._task
+        except RuntimeError:  # not on an event loop's thread
+            return False
 
     def _rouse(self) -> None:
         if self._wake is not None:
