@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from resilience.core.call import Ambient, ambient
 from resilience.core.errors import DeadlineExceededError
+from resilience.core.outcome import Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.policies.policy import Policy
+from resilience.runtimes.blocking import BLOCKING
+from resilience.runtimes.entry import passed
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -34,15 +39,25 @@ class Timeout(Policy):
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Run the call under the earlier of its deadline and this limit."""
         limit: float = self.seconds  # type: ignore[assignment]  # a float since __post_init__
-        now = call.runtime.now()
-        outer = call.deadline
-        call.deadline = deadline = min(outer, now + limit)
+        runtime, outer = call.runtime, call.deadline
+        now = runtime.now()
+        deadline = min(outer, now + limit)
+        if deadline <= now:
+            raise passed(call.operation, Sent.NO)
+        # Work that a thread leaves behind goes on with its own copy, whose deadline stays.
+        inside = copy(call) if runtime is BLOCKING else call
+        inside.deadline = deadline
+        around = ambient.get()
+        token = ambient.set(Ambient(deadline, None if around is None else around.runtime))
         try:
-            return await call.runtime.limit(deadline - now, lambda: proceed(call))
+            return await runtime.limit(deadline - now, lambda: proceed(inside))
         except TimeoutError as error:
-            if isinstance(error, DeadlineExceededError) or call.runtime.now() < deadline or error.args:
+            if isinstance(error, DeadlineExceededError) or runtime.now() < deadline or error.args:
                 raise
             message = f"{call.operation or 'the call'} took longer than its {deadline - now:.3g} s"
             raise DeadlineExceededError(message, service=call.operation or None, causes=(error,)) from None
         finally:
+            ambient.reset(token)
             call.deadline = outer
+            if inside is not call and runtime.now() < deadline:
+                call.verdict, call.why, call.sends_left = inside.verdict, inside.why, inside.sends_left

@@ -30,6 +30,11 @@ def run_blocking(coroutine: Coroutine[Any, Any, T], /) -> T:
         coroutine.send(None)
     except StopIteration as stop:
         return cast("T", stop.value)
+    except RuntimeError as error:
+        # A coroutine cannot raise StopIteration (PEP 479); a function around ``next()`` must.
+        if isinstance(error.__cause__, StopIteration):
+            raise error.__cause__ from None
+        raise
     coroutine.close()
     message = "a policy suspended in blocking code: it may await only proceed(call) and call.runtime"
     raise RuntimeError(message)
@@ -74,7 +79,7 @@ class BlockingRuntime:
 
     async def sleep(self, seconds: float, /) -> None:
         """Block for `seconds`."""
-        time.sleep(seconds)
+        time.sleep(min(seconds, threading.TIMEOUT_MAX))
 
     async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
         """Run `work` in a thread of its own and stop waiting after `seconds`.
@@ -85,7 +90,7 @@ class BlockingRuntime:
         done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
         _start(work, done)
         try:
-            value, error = done.get(timeout=None if math.isinf(seconds) else max(0.0, seconds))
+            value, error = done.get(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
         except queue.Empty:
             raise TimeoutError from None
         if error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from resilience.core.call import NEVER, Ambient, Call, ambient
@@ -29,11 +30,11 @@ OWN = "resilience."
 
 def link(policy: Policy, inner: Proceed, /) -> Proceed:
     """Put one policy in front of the rooms further in."""
-    compose = getattr(policy, "chain", None)
-    if compose is not None:  # a pipeline: its own policies, linked once, instead of a room around rooms
-        return cast("Proceed", compose(inner))
     around = policy.around
     if type(policy).__module__.startswith(OWN):
+        compose = getattr(policy, "chain", None)
+        if compose is not None:  # a pipeline: its own policies, linked once, instead of a room around rooms
+            return cast("Proceed", compose(inner))
 
         def proceed(call: Call) -> Any:  # noqa: ANN401 - an awaitable of the reply
             return around(call, inner)
@@ -51,15 +52,15 @@ def is_async(fn: Callable[..., Any]) -> bool:
     inner = fn
     while isinstance(inner, functools.partial):
         inner = inner.func
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
 def refuse_generators(fn: Callable[..., Any]) -> None:
     """Raise ConfigurationError for what cannot be guarded as one call."""
-    if not callable(fn):
-        argument, value, expected = "fn", fn, "a function"
+    if not callable(fn) or isinstance(fn, staticmethod):
+        argument, value, expected = "fn", fn, "a function (a policy goes below @staticmethod and @classmethod)"
         raise ConfigurationError(argument, value, expected)
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+    if any(inspect.isgeneratorfunction(it) or inspect.isasyncgenfunction(it) for it in (fn, type(fn).__call__)):
         argument = "fn"
         raise ConfigurationError(
             argument,
@@ -71,12 +72,24 @@ def refuse_generators(fn: Callable[..., Any]) -> None:
 
 async def _invoke_blocking(call: Call) -> Any:  # noqa: ANN401 - what the function returns
     fn, args, kwargs = call.request
-    return fn(*args, **kwargs)
+    result = fn(*args, **kwargs)
+    if type(result) is CoroutineType:  # of a lambda, say: it would count as a success, and never run
+        result.close()
+        argument, expected = (
+            "fn",
+            "a function that returns no coroutine; use .acall, or decorate the coroutine function itself",
+        )
+        raise ConfigurationError(argument, call.operation, expected)
+    return result
 
 
 def _invoke_async(call: Call) -> Any:  # noqa: ANN401 - the function's coroutine, awaited by the room outside
     fn, args, kwargs = call.request
-    return fn(*args, **kwargs)
+    result = fn(*args, **kwargs)
+    if type(result) is not CoroutineType and not hasattr(result, "__await__"):
+        argument, expected = "fn", "a coroutine function; use .call for plain functions"
+        raise ConfigurationError(argument, call.operation, expected)
+    return result
 
 
 def chain_for(policy: Policy, *, blocking: bool) -> Proceed:

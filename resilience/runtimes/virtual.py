@@ -11,6 +11,7 @@ import itertools
 import math
 import random
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ class VirtualCancelled(BaseException):
 
 
 class Task:
-    """One coroutine on virtual time; `result` or `error` once it is `done`."""
+    """One coroutine on virtual time, in a context of its own; `result` or `error` once it is `done`."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         self.coroutine = coroutine
+        self.context = copy_context()
         self.name = name
         self.done = False
         self.result: Any = None
@@ -117,7 +119,8 @@ class VirtualRuntime:
             raise
         if not finished:
             await self._end(task)
-            raise TimeoutError
+            if isinstance(task.error, VirtualCancelled):
+                raise TimeoutError
         return cast("T", _outcome(task))
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
@@ -199,9 +202,9 @@ class VirtualRuntime:
         try:
             if task.cancelled and not task.shields:
                 task.cancelled = False
-                suspend = task.coroutine.throw(VirtualCancelled())
+                suspend = task.context.run(task.coroutine.throw, VirtualCancelled())
             else:
-                suspend = task.coroutine.send(None)
+                suspend = task.context.run(task.coroutine.send, None)
         except StopIteration as stop:
             self._finish(task, stop.value, None)
         except BaseException as error:  # noqa: BLE001 - kept for whoever asks for the result
