@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from resilience.core.events import DEBUG
+from resilience.core.events import DEBUG, INFO
 from resilience.observe.facts import facts, logfmt
 from resilience.observe.repeats import Repeats
 from resilience.runtimes.blocking import BLOCKING
@@ -26,6 +26,7 @@ NAME = "resilience"
 INTERVAL = 1.0
 """Seconds in which equal events above DEBUG are written once."""
 
+_METHODS = {DEBUG: "debug", INFO: "info"}
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """Attributes of the stdlib's records, which it forbids to overwrite."""
 
@@ -65,7 +66,7 @@ class Log:
         if suppressed:
             fields["suppressed"] = suppressed
         if structlog.is_configured():
-            getattr(_bound(), logging.getLevelName(level).lower())(event.name, logger=NAME, **fields)
+            getattr(_bound(), _METHODS.get(level, "warning"))(event.name, logger=NAME, **fields)
         else:
             self._to_stdlib(level, event.name, fields)
 
@@ -119,7 +120,7 @@ def _bound() -> Any:  # noqa: ANN401 - the class the application configured
 def _question() -> Callable[[int], bool]:
     """Return how to ask structlog, as configured now, whether a level is on; without rendering anything."""
     logger = _bound()
-    kind: Any = type(logger)  # asking the instance would make a plain BoundLogger log the question
+    kind = logger.__class__  # asking the instance would make a plain BoundLogger log the question
     own = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
     ask = partial(own, logger) if own is not None else _always
     if isinstance(structlog.get_config()["logger_factory"], structlog.stdlib.LoggerFactory):
