@@ -1,0 +1,83 @@
+"""The retry budget against a model that remembers every deposit and every withdrawal with its instant."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+
+from resilience.policies.budget import RetryBudget
+
+A_HAIR = 1e-6
+
+
+class BudgetMachine(RuleBasedStateMachine):
+    withdrawals = Bundle("withdrawals")
+
+    @initialize(
+        ratio=st.sampled_from([0.0, 0.2, 1.0, 2.5]),
+        per_second=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+        ttl=st.sampled_from([1.0, 10.0]),
+        start=st.sampled_from([0.0, 1000.03]),
+    )
+    def start(self, ratio, per_second, ttl, start):
+        self.options = RetryBudget(ratio, min_per_second=per_second, ttl=ttl)
+        self.budget = self.options.fresh()
+        self.now = self.seen = start
+        self.deposits, self.paid = [], []
+
+    def allowance(self, *, over):
+        """The most that may have been spent in the last `over` seconds, by the calls in them."""
+        calls = sum(1 for when in self.deposits if when >= self.now - over)
+        return self.options.ratio * calls + self.options.min_per_second * self.options.ttl
+
+    def spent(self, *, over):
+        return sum(1 for when in self.paid if when >= self.now - over)
+
+    @rule(share=st.sampled_from([0.01, 0.1, 0.15, 0.5, 0.95, 1.0, 1.2, 30.0]))
+    def time_passes(self, share):
+        self.now += share * self.options.ttl
+
+    @rule(calls=st.integers(1, 20))
+    def deposit(self, calls):
+        for _ in range(calls):
+            self.budget.deposit(self.now)
+        self.deposits += [self.now] * calls
+        self.seen = self.now
+
+    @rule(late=st.sampled_from([0.05, 0.4, 3.0]))
+    def deposit_of_a_call_that_queued(self, late):
+        when = max(0.0, self.now - late * self.options.ttl)
+        self.budget.deposit(when)
+        self.seen = max(self.seen, when)
+        self.deposits.append(self.seen)
+
+    @rule(target=withdrawals)
+    def withdraw(self):
+        ttl = self.options.ttl
+        granted = self.budget.try_withdraw(self.now)
+        self.seen = self.now
+        if granted:
+            self.paid.append(self.now)
+            assert self.spent(over=ttl) <= self.allowance(over=ttl) + A_HAIR
+            return self.now
+        # Not refused for nothing: what is remembered is at most a slice longer, at least a slice shorter.
+        assert self.spent(over=1.1 * ttl + A_HAIR) + 1 > self.allowance(over=0.9 * ttl - A_HAIR) - A_HAIR
+        return multiple()
+
+    @rule(when=withdrawals)
+    def refund(self, when):
+        if when in self.paid:
+            self.budget.refund(when)
+            self.paid.remove(when)
+
+    @precondition(lambda self: not self.deposits and not self.paid)
+    @invariant()
+    def opens_full(self):
+        assert self.budget.balance(self.now) == self.options.min_per_second * self.options.ttl
+
+    @invariant()
+    def never_negative_and_never_more_than_the_calls_earned(self):
+        ttl = self.options.ttl
+        assert 0 <= self.budget.balance(self.now) <= self.allowance(over=ttl) + A_HAIR
+        self.seen = self.now
+
+
+TestBudget = BudgetMachine.TestCase
