@@ -1,1 +1,1 @@
-"""Floor 3: events become lines in the application's log."""
+"""Floor 2: events become lines in the application's log."""
