@@ -13,10 +13,11 @@ import httpcore
 
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING
+from resilience.runtimes.sockets import AsyncioSocket, dial, dial_unix, on_asyncio
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
     from resilience.core.attempt import Attempt
     from resilience.core.call import Call
@@ -181,6 +182,71 @@ class BlockingWire(Wire, httpcore.NetworkBackend):
         )
 
 
+class AsyncioStream(httpcore.AsyncNetworkStream):
+    """A stream of asyncio's under the wire's deadline, over our own socket."""
+
+    def __init__(self, wire: Wire, socket: AsyncioSocket) -> None:
+        self._wire = wire
+        self._socket = socket
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what is there, or wait for it until the phase's limit or the deadline."""
+        wire = self._wire
+        try:
+            data = await self._socket.read(max_bytes, wire.limit(timeout))
+        except TimeoutError as error:
+            wire.timed_out()
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+        wire.received += len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
+        if not buffer:
+            return
+        wire = self._wire
+        limit = wire.limit(timeout)
+        if limit == 0.0:  # a write that finds room never waits: the deadline has to be looked at first
+            wire.timed_out()
+            raise httpcore.WriteTimeout
+        wire.written += len(buffer)
+        try:
+            await self._socket.write(buffer, limit)
+        except TimeoutError as error:
+            wire.timed_out()
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._socket.close()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands; whatever goes wrong, cancellation included, the socket does not leak."""
+        try:
+            await self._socket.start_tls(ssl_context, server_hostname, self._wire.connect_limit(timeout))
+        except TimeoutError as error:
+            self._wire.timed_out()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:  # SSLError is one too
+            raise httpcore.ConnectError(error) from error
+        return self
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        """Ask the socket, in httpcore's words."""
+        if info == "is_readable":
+            return self._socket.readable()
+        return self._socket.extra(_ASYNCIO_NAMES.get(info, info))
+
+
+_ASYNCIO_NAMES = {"client_addr": "sockname", "server_addr": "peername"}
+
+
 class AsyncStream(httpcore.AsyncNetworkStream):
     """A stream of asyncio's or trio's under the wire's deadline."""
 
@@ -234,7 +300,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
 
 
 class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
-    """A network backend of one connection, for tasks."""
+    """A network backend of one connection, for tasks: our own socket on asyncio, httpcore's on trio."""
 
     __slots__ = ()
 
@@ -248,10 +314,13 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Dial the endpoint."""
         address = self.endpoint.address
-        try:
-            inner = await httpcore.AnyIOBackend().connect_tcp(
-                address.host, address.port, self.connect_limit(timeout), local_address, socket_options
+        limit = self.connect_limit(timeout)
+        if on_asyncio():
+            return await self._dialled(
+                dial(address.host, address.port, limit, local_address=local_address, socket_options=socket_options)
             )
+        try:
+            inner = await _TRIO.connect_tcp(address.host, address.port, limit, local_address, socket_options)
         except httpcore.ConnectTimeout:
             self.timed_out()
             raise
@@ -261,5 +330,20 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
     ) -> httpcore.AsyncNetworkStream:
         """Dial a unix socket."""
-        inner = await httpcore.AnyIOBackend().connect_unix_socket(path, self.connect_limit(timeout), socket_options)
-        return AsyncStream(self, inner)
+        limit = self.connect_limit(timeout)
+        if on_asyncio():
+            return await self._dialled(dial_unix(path, limit, socket_options=socket_options))
+        return AsyncStream(self, await _TRIO.connect_unix_socket(path, limit, socket_options))
+
+    async def _dialled(self, dialling: Awaitable[AsyncioSocket]) -> AsyncioStream:
+        try:
+            return AsyncioStream(self, await dialling)
+        except TimeoutError as error:
+            # ETIMEDOUT, the system's own verdict, is a TimeoutError as well: both mean that nobody answered.
+            self.timed_out()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+
+_TRIO = httpcore.AnyIOBackend()
