@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LeastRequest:
-    """Choose the endpoint with the fewest calls in flight per weight: of two by chance, of all when they are 8 or fewer.
+    """Choose the fewest calls in flight per weight: of two endpoints by chance, of all when there are 8 or fewer.
 
     Fast failures attract calls here, because they leave the least in flight: a circuit has to keep them out. Among
     equals the weights decide. Lower tiers go first. `draw` returns numbers in [0, 1).

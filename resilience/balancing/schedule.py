@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
 
 
+_STEPS = 2**20
+
+
 class _Turn:
     """When one endpoint is due: its `phase` (the share of its period it starts at) and the turns it has had."""
 
@@ -22,7 +25,8 @@ class _Turn:
     def __init__(self, endpoint: Endpoint, phase: float) -> None:
         self.endpoint = endpoint
         self.weight = weight_of(endpoint)
-        self.phase = phase
+        # In steps that floats add up without rounding, so that turns at the edge of a cycle never change sides.
+        self.phase = int(phase * _STEPS) / _STEPS
         self.had = 0
 
     def due(self) -> float:

@@ -10,41 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resilience.balancing.round_robin import RoundRobin
-from resilience.core.call import Call
-from resilience.core.endpoint import Address, Endpoint
-from resilience.runtimes.virtual import VirtualRuntime
+from tests.balancing.support import Trying, endpoints, fit, picks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-
-def endpoints(*weights: float, tier: int = 0, first: int = 1) -> list[Endpoint]:
-    return [Endpoint(Address(f"10.0.{tier}.{n}", 80), weight=w, tier=tier) for n, w in enumerate(weights, first)]
-
-
-class Trying(Call):
-    """A call that has tried these endpoints."""
-
-    __slots__ = ("tried",)
-
-    def __init__(self, tried: Iterable[Endpoint] = ()) -> None:
-        super().__init__(VirtualRuntime(), None, 0.0)
-        self.tried = tuple(tried)
-
-
-def fit(endpoint: Endpoint) -> bool:
-    return endpoint.fit
+    from resilience.core.endpoint import Endpoint
 
 
 def balancer(known: Sequence[Endpoint], offset: float = 0.0) -> RoundRobin:
     made = RoundRobin().fresh(draw=lambda: offset)
     made.update(known)
     return made
-
-
-def picks(robin: RoundRobin, times: int, tried: Iterable[Endpoint] = ()) -> list[Endpoint | None]:
-    once = Trying(tried)
-    return [robin.pick(once, fit) for _ in range(times)]
 
 
 def test_each_has_its_turn_in_the_order_given() -> None:

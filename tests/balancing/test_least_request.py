@@ -1,0 +1,69 @@
+"""Least request: where the fewest calls are in flight."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from resilience.balancing.least_request import LeastRequest
+from tests.balancing.support import Trying, endpoints, fit, picks
+
+
+def test_the_fewest_in_flight_of_all_when_they_are_few() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    balancer = LeastRequest()
+    balancer.update(known)
+    a.slots.taken, b.slots.taken, c.slots.taken = 4, 2, 3
+    assert set(picks(balancer, 20)) == {b}
+    b.mark(healthy=False)
+    assert set(picks(balancer, 20)) == {c}
+
+
+def test_in_flight_counts_per_weight() -> None:
+    a, b = known = endpoints(4, 1)
+    balancer = LeastRequest()
+    balancer.update(known)
+    a.slots.taken, b.slots.taken = 3, 1
+    assert set(picks(balancer, 20)) == {a}
+    a.slots.taken = 5
+    assert set(picks(balancer, 20)) == {b}
+
+
+def test_equals_share_a_quiet_service() -> None:
+    known = endpoints(1, 1, 1)
+    balancer = LeastRequest(draw=random.Random(1).random)
+    balancer.update(known)
+    assert min(Counter(picks(balancer, 300)).values()) > 70
+
+
+def test_of_many_the_fullest_is_never_taken() -> None:
+    known = endpoints(*[1] * 30)
+    balancer = LeastRequest(draw=random.Random(1).random)
+    balancer.update(known)
+    known[7].slots.taken = 1
+    seen = Counter(picks(balancer, 3000))
+    assert known[7] not in seen, "the two that are compared differ, so the other one wins"
+    assert len(seen) == 29
+
+
+@pytest.mark.parametrize("weights", [[1.0] * 30, [1.0, 5.0] * 15])
+def test_calls_spread_by_what_is_in_flight(weights: list[float]) -> None:
+    known = endpoints(*weights)
+    balancer = LeastRequest(draw=random.Random(1).random)
+    balancer.update(known)
+    for _ in range(3000):
+        picked = balancer.pick(Trying(), fit)
+        assert picked is not None
+        picked.slots.taken += 1
+    loads = [endpoint.slots.taken / endpoint.weight for endpoint in known]
+    assert max(loads) / min(loads) < 1.2
+
+
+def test_a_weight_so_large_that_rounding_hides_the_rest() -> None:
+    known = endpoints(1e300, *[1.0] * 20)
+    for number in (0.0, 0.5, 1.0 - 2**-53):
+        balancer = LeastRequest(draw=lambda number=number: number)
+        balancer.update(known)
+        assert balancer.pick(Trying(), fit) in known
