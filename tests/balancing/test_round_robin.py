@@ -153,6 +153,26 @@ def test_no_burst_to_one_that_comes_back() -> None:
     assert Counter(picks(robin, 8)) == {a: 4, b: 2, c: 2}
 
 
+def test_turns_that_others_draw_meanwhile_hide_nothing() -> None:
+    a, b, c = known = endpoints(1, 1, 1)
+    robin = balancer(known)
+
+    def only_b_while_another_draws(endpoint: Endpoint) -> bool:
+        robin.pick(Trying(), fit)
+        return endpoint is b
+
+    for _ in range(6):
+        assert robin.pick(Trying(), only_b_while_another_draws) is b
+        assert robin.pick(Trying([b]), only_b_while_another_draws) is b
+        assert robin.pick(Trying([a, c]), only_b_while_another_draws) is b
+
+
+def test_one_that_was_usable_a_moment_ago_is_good_enough() -> None:
+    a, b = known = endpoints(1, 1)
+    answers = iter([True, False, False, False, False, False])
+    assert balancer(known).pick(Trying([a, b]), lambda _: next(answers)) is a
+
+
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 3)])
 def test_shares_are_exact_with_many_threads(weights: tuple[int, ...]) -> None:
     known = endpoints(*weights)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -15,9 +15,11 @@ from resilience.balancing.peak_ewma import PeakEwma
 from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
-from resilience.core.endpoint import Endpoint
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
 from tests.balancing.support import Trying, endpoints, fit, picks
+
+if TYPE_CHECKING:
+    from resilience.core.endpoint import Endpoint
 
 offsets = st.floats(0, 1, exclude_max=True)
 whole_weights = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -33,6 +35,8 @@ def test_equal_shares_over_any_stretch(count: int, offset: float, times: int) ->
 
 
 @given(whole_weights, offsets, st.integers(0, 3))
+@example([9, 7, 5, 3, 1], 1 - 2**-53, 30)
+@example([7, 7, 3], 1 / 3, 300)
 def test_weights_are_exact_over_a_cycle(weights: list[int], offset: float, cycles: int) -> None:
     known = endpoints(*weights)
     robin = RoundRobin(draw=lambda: offset)
