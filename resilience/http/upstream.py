@@ -126,7 +126,7 @@ class Upstream:
         outer = NEVER if around is None else around.deadline
         if total is not None:
             deadline = min(outer, now + total)
-        elif timeouts and all(limit is None for limit in timeouts.values()):
+        elif timeouts and timeouts.get("read") is None and not any(timeouts.values()):
             deadline = outer  # timeout=None: the user has asked for no limit, and there is no explicit total
         else:
             deadline = min(outer, now + TOTAL)

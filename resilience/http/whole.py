@@ -45,25 +45,52 @@ class Whole:
 current: ContextVar[Whole | None] = ContextVar("resilience_whole_call", default=None)
 
 
-@dataclass(frozen=True, slots=True)
 class Record:
-    """What was done for one call. In ``response.extensions["resilience"]``."""
+    """What was done for one call. In ``response.extensions["resilience"]``.
+
+    Put together when it is looked at: most never are.
+    """
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, calls: list[RoutedCall]) -> None:
+        self._calls = tuple(calls)
+
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """Every send, of every hop, oldest first."""
+        return tuple(attempt.record() for call in self._calls for attempt in call.attempts)
+
+    @property
+    def waited(self) -> float:
+        """Seconds of backoff in all."""
+        return sum(attempt.waited for call in self._calls for attempt in call.attempts)
+
+    @property
+    def stopped(self) -> str:
+        """Why no further attempt was made; empty when none was needed."""
+        return self._calls[-1].why if self._calls else ""
+
+    def __repr__(self) -> str:
+        return f"Record(attempts={self.attempts!r}, waited={self.waited:.3f}, stopped={self.stopped!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the plain values."""
+        return (KeptRecord, (self.attempts, self.waited, self.stopped))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRecord:
+    """A record that has travelled: the same fields, as plain values."""
 
     attempts: tuple[AttemptRecord, ...]
-    """Every send, of every hop, oldest first."""
     waited: float
-    """Seconds of backoff in all."""
     stopped: str
-    """Why no further attempt was made; empty when none was needed."""
 
 
 def record(calls: list[RoutedCall]) -> Record:
-    """Return what is to be kept of the hops of a call."""
-    return Record(
-        attempts=tuple(attempt.record() for call in calls for attempt in call.attempts),
-        waited=sum(attempt.waited for call in calls for attempt in call.attempts),
-        stopped=calls[-1].why if calls else "",
-    )
+    """Return the record of the hops of a call."""
+    return Record(calls)
 
 
 def options_of(request: httpx.Request) -> dict[str, Any]:
