@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
     from datetime import timedelta
 
-    from resilience.core.ports import Proceed
+    from resilience.core.ports import Proceed, Runtime
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,8 +73,8 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
             raise ConfigurationError(argument, max_open_for, expected)
         require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
-        self._circuit = Circuit(options)
-        self._clock: Callable[[], float] = BLOCKING.now
+        self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
+        self._circuit = Circuit(options, draw=lambda: self._runtime.random())
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
@@ -119,7 +119,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         return reply
 
     def _begin(self, call: Call) -> Permit:
-        self._clock = call.runtime.now
+        self._runtime = call.runtime
         permit = self._circuit.admit(call.runtime.now())
         if isinstance(permit, Rejected):
             raise self.rejection(permit, call.operation)
@@ -286,8 +286,8 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
 
     def _force(self, state: str) -> None:
         before = self._circuit.state
-        runtime = (ambient.get() or Ambient()).runtime
-        for transition in self._circuit.force(state, self._clock() if runtime is None else runtime.now()):
+        runtime = (ambient.get() or Ambient()).runtime or self._runtime
+        for transition in self._circuit.force(state, runtime.now()):
             self._announce(before, transition)
 
     def fresh(self, *, draw: Callable[[], float]) -> Circuit:

@@ -11,7 +11,7 @@ from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.policies.policy import Policy
-from resilience.runtimes.blocking import BLOCKING
+from resilience.runtimes.blocking import BlockingRuntime
 from resilience.runtimes.entry import passed
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Timeout(Policy):
         if deadline <= now:
             raise passed(call.operation, Sent.NO)
         # Work that a thread leaves behind goes on with its own copy, whose deadline stays.
-        inside = copy(call) if runtime is BLOCKING else call
+        inside = copy(call) if isinstance(runtime, BlockingRuntime) else call
         inside.deadline = deadline
         around = ambient.get()
         token = ambient.set(Ambient(deadline, None if around is None else around.runtime))
