@@ -25,7 +25,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: .venv/demo.stamp ## the same load through plain httpx and through resilience, while servers fail
-	$(BIN)/python -m resilience.cli demo
+	$(BIN)/resilience demo
 
 lint: .venv/dev.stamp ## style, and who may import whom
 	$(BIN)/python -m ruff check
