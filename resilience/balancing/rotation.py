@@ -35,14 +35,18 @@ class Rotation:
 
         `tick` is a turn already drawn. An endpoint that is passed over loses its turn, and the next one takes its own:
         handing the turn to the neighbour would give the neighbour of a dead endpoint a double share.
+
+        A repeated call is sent to another part of the ring: neighbours in an address list often share a rack or a zone,
+        are restarted one after the other, and fail together.
         """
         ring, size = self.ring, self.size
+        shift = len(tried) * (size * 3 // 8)
         first = at = self.tick() if tick is None else tick
         again: Endpoint | None = None
         for turn in range(first, first + size):
             if at != turn:  # other threads draw too: what they drew, we have not looked at
-                return self._look_at_all(first, tried, usable)
-            endpoint = ring[at % size]
+                return self._look_at_all(first + shift, tried, usable)
+            endpoint = ring[(at + shift) % size]
             if endpoint in tried:
                 again = again or (endpoint if usable(endpoint) else None)
             elif usable(endpoint):
@@ -51,8 +55,9 @@ class Rotation:
         if again is None:
             return None
         for _ in range(size):  # all that are usable have been tried: let them take turns too
-            if usable(ring[at % size]):
-                return ring[at % size]
+            endpoint = ring[(at + shift) % size]
+            if usable(endpoint):
+                return endpoint
             at = self.tick()
         return again
 

@@ -64,9 +64,10 @@ class RoundRobin:
         if not size:
             return search(further, call.tried, lambda tier: tier.draw(call.tried, usable))
         turn = tick()
-        endpoint = rotation.ring[turn % size]
-        if endpoint not in call.tried and usable(endpoint):
-            return endpoint
+        if not call.tried:
+            endpoint = rotation.ring[turn % size]
+            if usable(endpoint):
+                return endpoint
         found = rotation.draw(call.tried, usable, turn)
         return search(further, call.tried, lambda tier: tier.draw(call.tried, usable), found) if further else found
 

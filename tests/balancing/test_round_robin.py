@@ -65,6 +65,19 @@ def test_prefers_an_untried_one_and_falls_back_to_tried_ones() -> None:
     assert Counter(picks(robin, 30, [a, b, c])) == {a: 15, b: 15}
 
 
+def test_a_repeated_call_goes_to_another_part_of_the_ring() -> None:
+    known = endpoints(*[1] * 12)
+    rack = set(known[4:8])
+    robin = balancer(known)
+    for _ in range(48):
+        tried: list[Endpoint] = []
+        for _ in range(2):
+            picked = robin.pick(Trying(tried), fit)
+            assert picked is not None
+            tried.append(picked)
+        assert not rack.issuperset(tried)
+
+
 def test_none_when_none_is_usable() -> None:
     for weights in ((1, 1), (1, 2)):
         known = endpoints(*weights)
