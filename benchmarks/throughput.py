@@ -1,7 +1,7 @@
 """Requests per second, p50 and CPU per request of HTTP clients against one server on loopback.
 
     python benchmarks/throughput.py [--quick] [--only http,threads,steady,idle] [--concurrency 1,32] [--body 2,10k]
-                                    [--tls no,yes] [--subjects httpx,resilience,aiohttp] [--seconds 25] [--no-write]
+                                    [--tls no,yes] [--subjects httpx,resilience,aiohttp] [--seconds 20] [--no-write]
 
 Each combination of body and TLS is a section of RESULTS.md, and so are threads, steady load and idle connections; the
 whole takes about ten minutes, `--quick` under one. The server is another process and does next to nothing: clients
@@ -49,7 +49,7 @@ class Bench:
         """Derive how long to measure from the options."""
         self.options, self.server = options, running
         self.segment = SEGMENT / 3 if options.quick else SEGMENT
-        self.seconds = options.seconds or (4.0 if options.quick else 25.0)
+        self.seconds = options.seconds or (4.0 if options.quick else 20.0)
         self.least = 1 if options.quick else 3
         self.progress, self.bar = progress, progress.add_task("starting", total=None)
 
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--body", type=_words, help=f"of {', '.join(server.BODIES)}; default all, quick 2")
     parser.add_argument("--tls", type=_words, help="no, yes; default both, quick no")
     parser.add_argument("--subjects", help="clients, comma-separated, by the start of their names")
-    parser.add_argument("--seconds", type=float, help="for each number of workers; default 25, quick 4")
+    parser.add_argument("--seconds", type=float, help="for each number of workers; default 20, quick 4")
     parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md alone")
     options = parser.parse_args()
     options.only = options.only or (["http"] if options.quick else ["http", "threads", "steady", "idle"])
