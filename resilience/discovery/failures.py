@@ -26,8 +26,8 @@ _SAYS: dict[Kind, str] = {
 class ResolutionError(NoEndpointsError):
     """A name could not be resolved; nothing of a call was sent.
 
-    `kind` is one of :data:`Kind`; `ttl` is for how many seconds an absence may be remembered (RFC 2308; None when the
-    answer does not say).
+    `kind` is one of :data:`Kind` and `detail` says it in words; `ttl` is for how many seconds an absence may be
+    remembered (RFC 2308; None when the answer does not say).
     """
 
     def __init__(
@@ -39,9 +39,11 @@ class ResolutionError(NoEndpointsError):
         ttl: float | None = None,
         causes: Sequence[BaseException] = (),
     ) -> None:
-        super().__init__(f"cannot resolve {name}: {detail or _SAYS[kind]} ({kind})", service=name, causes=causes)
+        detail = detail or _SAYS[kind]
+        super().__init__(f"cannot resolve {name}: {detail} ({kind})", service=name, causes=causes)
         self.name = name
         self.kind: Kind = kind
+        self.detail = detail
         self.ttl = ttl
 
     @property

@@ -74,6 +74,12 @@ class Freshness:
         self._waiting_until = -math.inf
         self._lock = threading.Lock()
 
+    @classmethod
+    def of(cls, resolver: object, /) -> Freshness:
+        """Return one with the bounds that `resolver` names, as `Dns` does, or the defaults."""
+        bounds = {name: getattr(resolver, name, None) for name in ("min_ttl", "max_ttl", "stale_for")}
+        return cls(**{name: float(value) for name, value in bounds.items() if isinstance(value, int | float)})
+
     # What lookups bring.
 
     def asked(self, now: float, /) -> None:

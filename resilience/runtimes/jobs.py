@@ -20,6 +20,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _LOG = logging.getLogger("resilience.background")
 AFTER_A_BROKEN_PAUSE = 30.0
 """Seconds until a job runs again whose own `seconds()` raised: rare enough to do no harm."""
+LEAST_PAUSE = 0.01
+"""Seconds: a job that finds itself always due must not keep a processor busy."""
 
 
 class Landlord(Protocol):
@@ -56,7 +58,7 @@ def pause(name: str, seconds: Callable[[], float]) -> float:
     except Exception:  # noqa: BLE001 - logged
         _LOG.warning("the interval of background job %s failed", name, exc_info=True)
         return AFTER_A_BROKEN_PAUSE
-    return AFTER_A_BROKEN_PAUSE if math.isnan(wait) else max(0.0, wait)
+    return AFTER_A_BROKEN_PAUSE if math.isnan(wait) else max(LEAST_PAUSE, wait)
 
 
 async def attempt(name: str, work: Callable[[], Awaitable[None]], *, failing: bool) -> bool:
