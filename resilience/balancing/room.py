@@ -7,13 +7,16 @@ the balancer, and a slot given back.
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
-from resilience.core.errors import CircuitOpenError, DeadlineExceededError, NoEndpointsError, OverloadedError
+from resilience.core.errors import CircuitOpenError, DeadlineExceededError, NoEndpointsError, OverloadedError, Rerouted
 from resilience.core.events import AttemptEnded, CircuitChanged
 from resilience.core.outcome import UNKNOWN, Blame, Err, Ok, Sent, Verdict
+from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,19 +25,33 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
     from resilience.core.events import Event
     from resilience.core.ports import Balancer, Proceed
-    from resilience.core.slots import Line
+    from resilience.core.slots import Line, Slots, Waiter
 
 
 class Room:
     """Endpoints of one service, and the filter that sends each attempt to one of them."""
 
     def __init__(
-        self, service: str, balancer: Balancer, line: Line, emit: Callable[[Event], None], hears: Callable[[int], bool]
+        self,
+        service: str,
+        balancer: Balancer,
+        line: Line,
+        emit: Callable[[Event], None],
+        hears: Callable[[int], bool],
+        total: Slots | None = None,
     ) -> None:
         self.service = service
         self.balancer = balancer
         self.line = line
+        self.total = total
+        """What all services of a client may have in flight together; None for no such limit."""
         self.endpoints: tuple[Endpoint, ...] = ()
+        self.attempts = Tally()
+        self.streams: set[Attempt] = set()
+        """Attempts whose body is with the caller."""
+        self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
+        self.on_dial_failed: Callable[[], None] | None = None
+        """Told of each dial that nobody took: the address may have moved."""
         self._emit = emit
         self._hears = hears
         self._observe = getattr(balancer, "observe", None)
@@ -54,6 +71,13 @@ class Room:
         while True:
             try:
                 reply = await proceed(call)
+            except Rerouted:
+                # Nothing was sent and nobody is to blame: what was an endpoint is a name that stands for several.
+                attempt.settle(UNKNOWN, call.runtime.now())
+                call.attempts.remove(attempt)
+                call.tried = tuple(endpoint for endpoint in call.tried if endpoint is not attempt.endpoint)
+                attempt = self._begin(call) or await self._queue(call)
+                continue
             except Exception as error:
                 verdict = self._failed(call, attempt, error)
                 if not (verdict.stale and (call.repeatable or verdict.sent is Sent.NO) and not call.fresh):
@@ -72,18 +96,29 @@ class Room:
         call.verdict = verdict = call.classify(Ok(reply), call)  # type: ignore[misc]  # a routed call has one
         if attempt.answered is None:
             attempt.answered = now
+        attempt.verdict = verdict
+        if verdict.retry and not verdict.binds_service and len(self.endpoints) > 1:
+            call.verdict = self._at_the_earliest(call, verdict, now)
         if not attempt.body_pending:
             attempt.settle(verdict, now)
-        elif attempt.permit is not None and attempt.permit.probe:
-            attempt.judge(verdict, now)  # a probe answers at its headers: nobody should wait for a long body
         else:
-            attempt.verdict = verdict
+            self.streams.add(attempt)
+            if attempt.permit is not None and attempt.permit.probe:
+                attempt.judge(verdict, now)  # a probe answers at its headers: nobody should wait for a long body
         return reply
+
+    def _at_the_earliest(self, call: RoutedCall, verdict: Verdict, now: float) -> Verdict:
+        """Return the verdict with the shortest wait after which an endpoint that was tried may be sent to again."""
+        open_now = [endpoint for endpoint in call.tried if endpoint.open_to(now)] or list(call.tried)
+        wait = max(0.0, min(_bound_until(call, endpoint) for endpoint in open_now) - now)
+        return verdict if wait == (verdict.retry_after or 0.0) else replace(verdict, retry_after=wait or None)
 
     def _failed(self, call: RoutedCall, attempt: Attempt, error: Exception) -> Verdict:
         attempt.error = error
         call.verdict = verdict = call.classify(Err(error), call)  # type: ignore[misc]
         attempt.settle(verdict, call.runtime.now())
+        if verdict.sent is Sent.NO and verdict.blame is Blame.BAD and self.on_dial_failed is not None:
+            self.on_dial_failed()
         return verdict
 
     def _cancelled(self, call: RoutedCall, attempt: Attempt) -> None:
@@ -103,13 +138,19 @@ class Room:
             if attempt is not None:
                 return attempt
 
+        if self._abandoned:
+            self.settle_abandoned()
+        total = self.total
+        if total is not None and total.taken >= total.limit:
+            return None
+
         def usable(endpoint: Endpoint) -> bool:
-            return endpoint.ready(now)
+            return endpoint.ready(now) and (endpoint not in call.tried or _bound_until(call, endpoint) <= now)
 
         pick = self.balancer.pick
         if not call.repeatable:
             # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
-            endpoint = pick(call, lambda e: e.ready(now) and (e.circuit is None or e.circuit.state == "closed"))
+            endpoint = pick(call, lambda e: usable(e) and (e.circuit is None or e.circuit.state == "closed"))
             if endpoint is not None:
                 attempt = self._enter(call, endpoint, now)
                 if attempt is not None:
@@ -132,21 +173,27 @@ class Room:
         return bool(untried) and not any(e.slots.taken < e.slots.limit for e in untried)
 
     def _enter(self, call: RoutedCall, endpoint: Endpoint, now: float) -> Attempt | None:
-        return self._permitted(call, endpoint, now) if endpoint.slots.take() else None
+        if not endpoint.slots.take():
+            return None
+        if self.total is not None and not self.total.take():
+            endpoint.slots.give_back()
+            return None
+        return self._permitted(call, endpoint, now)
 
     def _permitted(self, call: RoutedCall, endpoint: Endpoint, now: float) -> Attempt | None:
-        # With a slot in hand: the circuit has the last word.
+        # With all slots in hand: the circuit has the last word.
         circuit = endpoint.circuit
         permit = None
         if circuit is not None:
             permit = circuit.admit(now)
             if not hasattr(permit, "probe"):
-                endpoint.slots.give_back()
+                self._free(endpoint)
                 return None
             if permit.transition is not None:
                 self._changed(endpoint, permit.transition)
         attempts = call.attempts
-        attempt = Attempt(len(attempts) + 1, endpoint, now, permit, self._judge, _give_back)
+        attempt = Attempt(len(attempts) + 1, endpoint, now, permit, self._judge, self._release, self.abandon)
+        self.attempts.step()
         attempt.until = min(call.deadline, now + call.attempt_timeout)
         attempt.waited, call.waited = call.waited, 0.0
         attempts.append(attempt)
@@ -178,25 +225,17 @@ class Room:
             open_now = [endpoint for endpoint in self.endpoints if endpoint.open_to(now)]
             if not open_now:
                 raise self.refusal(now)
-            untried = [endpoint for endpoint in open_now if endpoint not in call.tried]
-            line = self.line
-            waiter = line.join(runtime.gate(), [e.slots for e in untried or open_now], longest=math.inf)
-            assert waiter is not None  # noqa: S101 - the line has no end
-            if waiter.slots is None:
-                try:
-                    opened = await waiter.gate.wait(min(call.deadline, give_up) - now)
-                except BaseException:
-                    line.leave(waiter)
-                    raise
-                if not opened:
-                    line.leave(waiter)
-                    raise self._tired_of_waiting(call, runtime.now())
-            slots = waiter.slots
+            wanted = [e for e in open_now if e not in call.tried]
+            wanted = wanted or [e for e in open_now if _bound_until(call, e) <= now]
+            if not wanted:
+                raise self._asked_to_stay_away(call, open_now, now)
+            slots = await self._stand_in(self.line, [endpoint.slots for endpoint in wanted], call, give_up)
             if slots is not None:
-                endpoint = next((e for e in self.endpoints if e.slots is slots), None)
+                endpoint = next((e for e in wanted if e.slots is slots), None)
                 if endpoint is None or not endpoint.fit:
                     slots.give_back()
                 else:
+                    await self._wait_for_total(slots, call, give_up)
                     attempt = self._permitted(call, endpoint, runtime.now())
                     if attempt is not None:
                         return attempt
@@ -205,16 +244,57 @@ class Room:
             if attempt is not None:
                 return attempt
 
+    async def _stand_in(self, line: Line, wanted: list[Slots], call: RoutedCall, give_up: float) -> Slots | None:
+        """Take one of the slots, waiting for it in their line; None when the line was stirred."""
+        runtime = call.runtime
+        waiter: Waiter | None = line.join(runtime.gate(), wanted, longest=math.inf)
+        assert waiter is not None  # noqa: S101 - the line has no end
+        if waiter.slots is not None:
+            return waiter.slots
+        try:
+            opened = await waiter.gate.wait(min(call.deadline, give_up) - runtime.now())
+        except BaseException:
+            line.leave(waiter)
+            raise
+        if not opened:
+            line.leave(waiter)
+            raise self._tired_of_waiting(call, runtime.now())
+        if waiter.slots is None:
+            # Woken while still in the line, when a stream was abandoned: leave it, or a slot would go to nobody.
+            line.leave(waiter)
+            return None
+        return waiter.slots
+
+    async def _wait_for_total(self, slots: Slots, call: RoutedCall, give_up: float) -> None:
+        # With the endpoint's slot in hand: nobody who has one of the client's waits for an endpoint's, so no deadlock.
+        total = self.total
+        if total is None:
+            return
+        try:
+            while await self._stand_in(total.line, [total], call, give_up) is None:
+                self.settle_abandoned()
+        except BaseException:
+            slots.give_back()
+            raise
+
     def _tired_of_waiting(self, call: RoutedCall, now: float) -> Exception:
         if now >= call.deadline:
             message = f"the deadline passed while waiting for a free slot of {self.service}"
             return DeadlineExceededError(message, sent=Sent.NO, service=self.service)
         full = sum(1 for endpoint in self.endpoints if endpoint.slots.taken >= endpoint.slots.limit)
+        whose = f"of its {full} ready endpoint{'s' * (full != 1)}"
+        total = self.total
+        if total is not None and total.taken >= total.limit:
+            whose = f"of the client (limits: max_connections={total.limit:g})"
         message = (
-            f"{self.service} is overloaded: all slots of its {full} ready endpoint{'s' * (full != 1)} are taken, and "
-            f"none came free within {call.patience:g} s"
+            f"{self.service} is overloaded: all slots {whose} are taken, and none came free within {call.patience:g} s"
         )
         return OverloadedError(message, service=self.service)
+
+    def _asked_to_stay_away(self, call: RoutedCall, open_now: Sequence[Endpoint], now: float) -> Exception:
+        wait = min(_bound_until(call, endpoint) for endpoint in open_now) - now
+        message = f"every endpoint of {self.service} that could be called wants to be left alone for {wait:.1f} s"
+        return OverloadedError(message, service=self.service, retry_after=wait)
 
     def refusal(self, now: float) -> Exception:
         """Return the error for a call that no endpoint can take: an open circuit, or nothing there at all."""
@@ -236,6 +316,37 @@ class Room:
         return NoEndpointsError(f"no endpoint of {self.service} is ready: {causes}{more}", service=self.service)
 
     # Settling.
+
+    def abandon(self, attempt: Attempt, verdict: Verdict) -> None:
+        """Have an attempt settled soon: its body was collected as garbage.
+
+        That happens at any moment, in any thread, in the midst of our own locked sections: so here nothing is locked,
+        and somebody else settles, woken if need be.
+        """
+        self._abandoned.append((attempt, verdict))
+        for line in (self.line,) if self.total is None else (self.line, self.total.line):
+            try:
+                line.waiters[0].gate.open()
+            except IndexError:
+                continue
+
+    def settle_abandoned(self) -> None:
+        """Settle what was abandoned since."""
+        while self._abandoned:
+            try:
+                attempt, verdict = self._abandoned.popleft()
+            except IndexError:  # another thread was faster
+                return
+            attempt.settle(verdict, attempt.answered or attempt.started)
+
+    def _release(self, attempt: Attempt) -> None:
+        self.streams.discard(attempt)
+        self._free(attempt.endpoint)
+
+    def _free(self, endpoint: Endpoint) -> None:
+        endpoint.slots.give_back()
+        if self.total is not None:
+            self.total.give_back()
 
     def _judge(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
         endpoint = attempt.endpoint
@@ -272,5 +383,13 @@ class Room:
         self.line.stir()
 
 
-def _give_back(attempt: Attempt) -> None:
-    attempt.endpoint.slots.give_back()
+def _bound_until(call: RoutedCall, endpoint: Endpoint) -> float:
+    """Return the instant until which the endpoint has asked this call to stay away (``Retry-After``)."""
+    return max(
+        (
+            (attempt.answered or attempt.started) + attempt.verdict.retry_after
+            for attempt in call.attempts
+            if attempt.endpoint is endpoint and attempt.verdict is not None and attempt.verdict.retry_after
+        ),
+        default=0.0,
+    )

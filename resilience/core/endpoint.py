@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from resilience.core.slots import Line, Slots
 
 if TYPE_CHECKING:
-    from resilience.core.ports import Circuit
+    from resilience.core.ports import Circuit, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Endpoint:
         "healthy",
         "label",
         "latency",
+        "route",
         "slots",
         "tier",
         "weight",
@@ -72,6 +73,8 @@ class Endpoint:
         """Smoothed seconds from send to headers; None before the first answer."""
         self.answers = True
         """The latest verdict was not BAD: an unsent call can move here without being a burden."""
+        self.route: Route | None = None
+        """How to find out where to dial, where that is not simply `address`."""
         self.healthy = True
         self.draining = False
         self.ejected = False

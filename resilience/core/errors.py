@@ -112,6 +112,10 @@ class ConfigurationError(ResilienceError, ValueError):
         self.expected = expected
 
 
+class Rerouted(Exception):  # noqa: N818 - no error: it never leaves the library
+    """The dial has found out that the name stands for several endpoints; nothing was sent. Pick one of those."""
+
+
 def require(argument: str, value: object, expected: str, accepted: Callable[[Any], bool], /) -> None:
     """Raise :class:`ConfigurationError` unless `accepted(value)`; a predicate that cannot judge the value refuses it."""
     try:

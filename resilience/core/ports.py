@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from resilience.core.attempt import Attempt
     from resilience.core.call import Call
-    from resilience.core.endpoint import Endpoint
+    from resilience.core.endpoint import Address, Endpoint
     from resilience.core.events import Event
     from resilience.core.outcome import Err, Ok, Verdict
     from resilience.core.resolution import Resolution, Target
@@ -48,6 +48,18 @@ class Gate(Protocol):
         ...
 
 
+class Started(Protocol):
+    """Work under way beside whoever started it."""
+
+    def stop(self) -> None:
+        """Cancel it and do not wait for its clean-up; a thread cannot be stopped and is left to end by itself."""
+        ...
+
+    async def gone(self) -> None:
+        """Wait until it has ended, clean-up included; in threads, which may never end, do not."""
+        ...
+
+
 class Runtime(Protocol):
     """The only thing that waits, races or reads a clock."""
 
@@ -69,6 +81,10 @@ class Runtime(Protocol):
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run all racers at once and return the first result; the others are cancelled or abandoned."""
+        ...
+
+    def start(self, work: Callable[[], Awaitable[object]], /) -> Started:
+        """Run `work` beside the caller, who need not wait for it; what it returns or raises is dropped."""
         ...
 
     def gate(self) -> Gate:
@@ -108,6 +124,17 @@ class Resolver(Protocol):
         ...
 
 
+class Route(Protocol):
+    """The way to an endpoint that is known by name only, or by several addresses."""
+
+    async def addresses(self, runtime: Runtime, seconds: float, /) -> Sequence[Address]:
+        """Return where to dial, in order, waiting at most `seconds` for a first answer.
+
+        Raises ``Rerouted`` when the name turns out to stand for several endpoints: then one of those is to be picked.
+        """
+        ...
+
+
 class Balancer(Protocol):
     """Chooses one endpoint among many; never blocks."""
 
@@ -127,8 +154,8 @@ class Exchange(Protocol):
         """Send the request to ``attempt.endpoint`` and return the reply at its headers, or with its body."""
         ...
 
-    async def discard(self, reply: Any, /) -> None:  # noqa: ANN401
-        """Drop a reply that will not be handed to the caller, keeping its connection where that is cheap."""
+    async def discard(self, reply: Any, /) -> bool:  # noqa: ANN401
+        """Drop a reply that will hardly be handed out, keeping its connection where that is cheap; was it kept too?"""
         ...
 
 

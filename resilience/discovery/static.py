@@ -56,6 +56,10 @@ class Static:
 
     async def resolve(self, target: Target, /, *, deadline: float) -> Resolution:  # noqa: ARG002 - nothing to wait for
         """Return the list; an address without a port takes that of `target`."""
+        return self.immediate(target)
+
+    def immediate(self, target: Target, /) -> Resolution:
+        """Return the list: nobody has to be asked."""
         replicas: dict[Address, Replica] = {}
         for item in self.addresses:
             host, port, weight = _parse(item)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 class Auto:
     """One origin, dialled through the system's resolver."""
 
+    def immediate(self, target: Target, /) -> Resolution:
+        """Return the name itself: the dial resolves it."""
+        return Resolution((Replica(Address(target.host, target.port)),), math.inf, "system", fleet=False, why="one origin")
+
     async def resolve(self, target: Target, /, *, deadline: float) -> Resolution:
         """Return the name itself: the dial resolves it."""
         del deadline
-        return Resolution((Replica(Address(target.host, target.port)),), math.inf, "system", fleet=False, why="one origin")
+        return self.immediate(target)

@@ -50,7 +50,7 @@ def for_client(error: ResilienceError, request: httpx.Request) -> ResilienceErro
     if isinstance(error, errors.DeadlineExceededError):
         kind: type[ResilienceError] = UnsentDeadlineExceededError if error.sent is Sent.NO else DeadlineExceededError
     else:
-        kind = _TWINS.get(type(error), type(error))
+        kind = next((_TWINS[base] for base in type(error).__mro__ if base in _TWINS), type(error))
     twin = kind.__new__(kind, *error.args)
     twin.args = error.args
     twin.__dict__.update(error.__dict__)

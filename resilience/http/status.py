@@ -38,7 +38,8 @@ class ServiceStatus:
 
     name: str
     endpoints: tuple[EndpointStatus, ...]
-    resolution: Resolution
+    resolution: Resolution | None
+    """The answer in use; None before the first, and when nothing stands any more."""
     budget: float | None
     """Extra sends that could be paid for now; None without a budget."""
     counts: Mapping[str, int]
@@ -131,11 +132,7 @@ def _describe(name: str, service: Service, upstream: Upstream | None) -> Service
         policies.append(f"hedge: {service.hedge!r}")
     if upstream is not None:
         resolution = upstream.resolution
-        kind = "a fleet" if resolution.fleet else "one origin"
-        size = len(upstream.endpoints)
-        policies.append(
-            f"discovery: {service.discovery!r}: {kind} of {size} ({resolution.source}; {resolution.why or 'as told'})"
-        )
+        policies.append(f"discovery: {service.discovery!r}: {_found(resolution)}")
     else:
         policies.append(f"discovery: {service.discovery!r}")
     policies.append(f"balancer: {service.balancer!r}")
@@ -145,6 +142,14 @@ def _describe(name: str, service: Service, upstream: Upstream | None) -> Service
     if service.attempt_timeout is not None:
         policies.append(f"attempt: {service.attempt_timeout:g} s to its headers")
     return ServiceDescription(name, tuple(policies), tuple(_warnings(service, upstream)))
+
+
+def _found(resolution: Resolution | None) -> str:
+    if resolution is None:
+        return "not looked up yet"
+    size = len(resolution.replicas)
+    kind = f"a fleet of {size}" if resolution.fleet else f"one origin, {size} way{'s' * (size != 1)} to it"
+    return f"{kind} ({resolution.source}; {resolution.why or 'as told'})"
 
 
 def _warnings(service: Service, upstream: Upstream | None) -> list[str]:
@@ -174,6 +179,7 @@ def _warnings(service: Service, upstream: Upstream | None) -> list[str]:
             found.append(f"minimum_calls={options.minimum_calls} is never reached: the ratio never opens a circuit")
         if options.consecutive_failures > 1e6 and options.minimum_calls > 1e6:  # noqa: PLR2004
             found.append("this circuit can never open")
-    if upstream is not None and upstream.resolution.fleet and len(upstream.endpoints) == 1:
+    resolution = None if upstream is None else upstream.resolution
+    if resolution is not None and resolution.fleet and len(resolution.replicas) == 1:
         found.append("balancing over one address does nothing: is it a virtual address in front of several replicas?")
     return found

@@ -16,7 +16,8 @@ import httpx
 
 from resilience.core.errors import ConfigurationError, DeadlineExceededError, ResilienceError
 from resilience.core.outcome import Sent
-from resilience.core.resolution import Target
+from resilience.core.endpoint import Address
+from resilience.core.resolution import Replica, Resolution, Target
 from resilience.http.errors import for_client
 from resilience.http.exchange import AsyncExchange, BlockingExchange
 from resilience.http.foreign import AsyncForeignExchange, BlockingForeignExchange
@@ -29,6 +30,7 @@ from resilience.http.upstream import Upstream
 from resilience.http.whole import current, ended, record
 from resilience.policies.retry import annotate
 from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.background import BACKGROUND, Lease
 from resilience.runtimes.blocking import BLOCKING, run_blocking
 
 if TYPE_CHECKING:
@@ -159,10 +161,13 @@ def pool_options(  # noqa: PLR0913 - httpx's own arguments
     return PoolOptions(http1, http2, expiry, max_idle, uds, local_address, reusable(socket_options))
 
 
-def _resolved(service: Service, target: Target, runtime: Runtime) -> Any:  # noqa: ANN401 - a Resolution
-    # Static lists and the origin itself are known without waiting; what has to ask somebody does so in the dial.
-    coroutine = service.discovery.resolve(target, deadline=runtime.now())
-    return run_blocking(cast("Coroutine[Any, Any, Any]", coroutine))
+def known(service: Service, target: Target, *, foreign: bool) -> Resolution | None:
+    """Return what is known of a service without asking anybody; None when its name has to be looked up."""
+    if foreign:
+        # Somebody else connects: one endpoint, by its name.
+        return Resolution((Replica(Address(target.host, target.port)),), math.inf, "literal", fleet=False, why="not ours to dial")
+    immediate = getattr(service.discovery, "immediate", None)
+    return None if immediate is None else immediate(target)  # type: ignore[no-any-return]
 
 
 def _failure(error: Exception, calls: list[RoutedCall], request: httpx.Request) -> Exception:
@@ -213,6 +218,18 @@ class _Base:
 
     _upstreams: Upstreams
     _runtime: Runtime
+    _held: Lease | None = None
+
+    def _lease(self) -> Lease:
+        """Return this transport's share of the background thread; taken when the first name has to be looked up."""
+        if self._held is None:
+            self._held = BACKGROUND.acquire(self)
+        return self._held
+
+    def _end_lease(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
 
     def status(self) -> Status:
         """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""
@@ -286,10 +303,12 @@ class Transport(_Base, httpx.BaseTransport):
         upstream, dropped = self._upstreams.of(request.url, self._make)
         for old in dropped:
             self._close(old)
+        while upstream.roster.departed:
+            self._exchange.close_endpoint(upstream.roster.departed.popleft())
         whole = current.get()
         call, chain = upstream.call_for(request, whole)
         try:
-            response: httpx.Response = run_blocking(cast("Coroutine[Any, Any, Any]", enter(chain, call)))
+            response: httpx.Response = run_blocking(cast("Coroutine[Any, Any, Any]", upstream.enter(call, chain)))
         except BaseException as error:
             raised = _failure(error, whole.calls if whole else [call], request) if isinstance(error, Exception) else error
             if whole is None:
@@ -303,15 +322,26 @@ class Transport(_Base, httpx.BaseTransport):
         return response
 
     def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = _resolved(Service() if self._foreign else service, target, BLOCKING)
-        return Upstream(target, service, resolution, self._exchange, self._upstreams.listeners, BLOCKING, limit=self._limit)
+        resolution = known(service, target, foreign=self._foreign)
+        return Upstream(
+            target,
+            service,
+            resolution,
+            self._lease() if resolution is None else None,
+            self._exchange,
+            self._upstreams.listeners,
+            BLOCKING,
+            limit=self._limit,
+        )
 
     def _close(self, upstream: Upstream) -> None:
+        upstream.close()
         for endpoint in upstream.endpoints:
             self._exchange.close_endpoint(endpoint)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and stop what goes on in the background."""
+        self._end_lease()
         self._exchange.close()
 
     def __enter__(self) -> Self:
@@ -371,10 +401,12 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         upstream, dropped = self._upstreams.of(request.url, self._make)
         for old in dropped:
             await self._close(old)
+        while upstream.roster.departed:
+            await self._exchange.close_endpoint(upstream.roster.departed.popleft())
         whole = current.get()
         call, chain = upstream.call_for(request, whole)
         try:
-            response: httpx.Response = await enter(chain, call)
+            response: httpx.Response = await upstream.enter(call, chain)
         except BaseException as error:
             raised = _failure(error, whole.calls if whole else [call], request) if isinstance(error, Exception) else error
             if whole is None:
@@ -388,15 +420,26 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         return response
 
     def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = _resolved(Service() if self._foreign else service, target, ANYIO)
-        return Upstream(target, service, resolution, self._exchange, self._upstreams.listeners, ANYIO, limit=self._limit)
+        resolution = known(service, target, foreign=self._foreign)
+        return Upstream(
+            target,
+            service,
+            resolution,
+            self._lease() if resolution is None else None,
+            self._exchange,
+            self._upstreams.listeners,
+            ANYIO,
+            limit=self._limit,
+        )
 
     async def _close(self, upstream: Upstream) -> None:
+        upstream.close()
         for endpoint in upstream.endpoints:
             await self._exchange.close_endpoint(endpoint)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, and stop what goes on in the background."""
+        self._end_lease()
         await self._exchange.close()
 
     async def __aenter__(self) -> Self:
@@ -409,13 +452,3 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         await self.aclose()
-
-
-async def enter(chain: Proceed, call: RoutedCall) -> Any:  # noqa: ANN401 - the response
-    """Send a call through its chain, unless its deadline has passed already."""
-    if call.deadline <= call.started:
-        message = f"the deadline for {call.operation} had passed before it began"
-        raise DeadlineExceededError(message, sent=Sent.NO, service=call.operation)
-    return await chain(call)
-
-

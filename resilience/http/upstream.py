@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.balancing.room import Room
 from resilience.core.call import NEVER, Elsewhere, RoutedCall, ambient
-from resilience.core.endpoint import Endpoint
-from resilience.core.events import EndpointsChanged
+from resilience.core.endpoint import Address, Endpoint
+from resilience.core.errors import DeadlineExceededError
+from resilience.core.outcome import Sent
 from resilience.core.slots import Line
+from resilience.discovery.directory import Directory
 from resilience.http.classify import classify
 from resilience.http.replay import repeatable
+from resilience.http.roster import NamedRoute, Roster
 from resilience.http.service import CONNECT_WITH_ALTERNATIVE, TOTAL
 from resilience.http.whole import options_of
 from resilience.pipeline import compose
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from resilience.core.ports import Proceed, Runtime
     from resilience.core.resolution import Resolution, Target
+    from resilience.discovery.directory import Lease
     from resilience.http.listening import Listeners
     from resilience.http.service import Service
     from resilience.http.whole import Whole
@@ -34,7 +38,8 @@ class Upstream:
         self,
         target: Target,
         service: Service,
-        resolution: Resolution,
+        resolution: Resolution | None,
+        lease: Lease | None,
         exchange: Any,  # noqa: ANN401 - the blocking or the async one
         listeners: Listeners,
         runtime: Runtime,
@@ -49,7 +54,6 @@ class Upstream:
         self.runtime = runtime
         self.budget = service.budget.fresh() if service.budget is not None else None
         self.line = Line()
-        self.resolution = resolution
         self.used_at = runtime.now()
         self.counts = {"calls": 0, "attempts": 0, "failed": 0}
         own = math.inf if service.max_in_flight is None else service.max_in_flight
@@ -65,47 +69,39 @@ class Upstream:
             retry = service.retry.sharing(self.budget)
             inner = compose((retry,), inner)
         self._chain = inner
-        self.adopt(resolution)
+        self.directory: Directory | None = None
+        self.roster = Roster(target, self._endpoint, self.room.update, listeners.emit, runtime.now)
+        if lease is not None and resolution is None:
+            self.directory = Directory(target, service.discovery, lease, runtime, self.roster.adopt, listeners.emit)
+            self.room.on_dial_failed = self.directory.dial_failed
+        self.roster.adopt(resolution)
 
-    # Endpoints.
-
-    def adopt(self, resolution: Resolution) -> tuple[Endpoint, ...]:
-        """Take over a new answer; return the endpoints that left."""
-        known = {endpoint.address: endpoint for endpoint in self.room.endpoints}
-        kept: list[Endpoint] = []
-        added: list[str] = []
-        for replica in resolution.replicas:
-            endpoint = known.pop(replica.address, None)
-            if endpoint is None:
-                endpoint = Endpoint(
-                    replica.address,
-                    limit=self._limit,
-                    line=self.line,
-                    circuit=None if self.service.circuit is None else self.service.circuit.fresh(draw=self.runtime.random),
-                )
-                added.append(endpoint.label)
-            endpoint.weight = replica.weight
-            endpoint.tier = replica.tier
-            endpoint.mark(draining=False)
-            kept.append(endpoint)
-        for endpoint in kept:
-            if endpoint.circuit is not None:
-                endpoint.circuit.sole = len(kept) == 1
-        left = tuple(known.values())
-        for endpoint in left:
-            endpoint.mark(draining=True)
-        first = not self.room.endpoints
-        self.resolution = resolution
-        self.room.update(kept)
-        if (added or left) and not first:
-            removed = tuple(endpoint.label for endpoint in left)
-            self.listeners.emit(EndpointsChanged(self.name, tuple(added), removed, len(kept), resolution.source))
-        return left
+    def _endpoint(self, address: Address) -> Endpoint:
+        circuit = self.service.circuit
+        endpoint = Endpoint(
+            address,
+            limit=self._limit,
+            line=self.line,
+            circuit=None if circuit is None else circuit.fresh(draw=self.runtime.random),
+        )
+        if self.directory is not None and address == Address(self.target.host, self.target.port):
+            endpoint.route = NamedRoute(self.roster, self.directory)
+        return endpoint
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the endpoints in use."""
         return self.room.endpoints
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """Return the answer in use; None before the first, and when nothing stands any more."""
+        return self.roster.resolution
+
+    def close(self) -> None:
+        """Stop what goes on in the background."""
+        if self.directory is not None:
+            self.directory.close()
 
     @property
     def busy(self) -> bool:
@@ -159,6 +155,17 @@ class Upstream:
             whole.calls.append(call)
             whole.service = whole.service or self.name
         return call, self._once if options.get("retry") is False else self._chain
+
+    async def enter(self, call: RoutedCall, chain: Proceed) -> Any:  # noqa: ANN401 - the response
+        """Send a call through its chain, unless its deadline has passed already."""
+        if call.deadline <= call.started:
+            message = f"the deadline for {call.operation} had passed before it began"
+            raise DeadlineExceededError(message, sent=Sent.NO, service=call.operation)
+        if self.directory is not None:
+            wait = self.directory.used(call.started)
+            if wait > 0:
+                await self.directory.fresh(call.runtime, min(wait, call.remaining()))
+        return await chain(call)
 
     def _connect_limit(self, call: RoutedCall) -> float | None:
         limit = self.service.connect_timeout

@@ -7,23 +7,32 @@ stay those of the name, because httpcore takes them from the request's origin, n
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 
+
+from resilience.discovery.failures import ResolutionError
+from resilience.runtimes import socket_asyncio, socket_blocking
 from resilience.runtimes.anyio import ANYIO
-from resilience.runtimes.blocking import BLOCKING
-from resilience.runtimes.sockets import AsyncioSocket, dial, dial_unix, on_asyncio
+from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.eyeballs import race
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 
     from resilience.core.attempt import Attempt
-    from resilience.core.call import Call
+    from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
+    from resilience.core.ports import Runtime
+    from resilience.runtimes.socket_asyncio import AsyncioSocket
+    from resilience.runtimes.socket_blocking import BlockingSocket
 
 SOCKET_OPTION = Any  # httpcore's own union is not exported
+
+_ADDRESS_INFO = {"client_addr": "getsockname", "server_addr": "getpeername"}
+_ASYNCIO_INFO = {"client_addr": "sockname", "server_addr": "peername"}
 
 
 class Wire:
@@ -33,7 +42,7 @@ class Wire:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.call: Call | None = None
+        self.call: RoutedCall | None = None
         self.until = math.inf
         """The instant at which reads and writes give up, whatever their own limit."""
         self.now = BLOCKING.now
@@ -43,7 +52,7 @@ class Wire:
         self.reused = False
         self.cut = False
 
-    def begin(self, call: Call, attempt: Attempt) -> None:
+    def begin(self, call: RoutedCall, attempt: Attempt) -> None:
         """Start counting for a new attempt."""
         self.call = call
         self.until = attempt.until
@@ -78,47 +87,65 @@ class Wire:
                 timeout = limit
         return self.limit(timeout)
 
+    async def addresses(self, runtime: Runtime, timeout: float | None) -> Sequence[tuple[str, int]]:
+        """Return where to dial, in order. Only an endpoint whose name has to be looked up first waits here."""
+        endpoint = self.endpoint
+        if endpoint.route is None:
+            return ((endpoint.address.host, endpoint.address.port),)
+        limit = self.limit(timeout)
+        try:
+            found = await endpoint.route.addresses(runtime, math.inf if limit is None else limit)
+        except ResolutionError as error:
+            self.timed_out()
+            if error.kind == "timeout" and self.cut:
+                raise httpcore.ConnectTimeout(str(error)) from error
+            raise
+        return [(address.host, address.port) for address in found]
+
+
+# Threads.
+
 
 class BlockingStream(httpcore.NetworkStream):
     """A stream of blocking sockets under the wire's deadline."""
 
-    def __init__(self, wire: Wire, inner: httpcore.NetworkStream) -> None:
+    def __init__(self, wire: Wire, inner: BlockingSocket) -> None:
         self._wire = wire
-        self._inner = inner
+        self._socket = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it until the phase's limit or the deadline."""
         wire = self._wire
-        limit = wire.limit(timeout)
-        if limit == 0.0:
-            # The socket module takes 0 for "do not block": a BlockingIOError is not the error that this is.
-            wire.timed_out()
-            raise httpcore.ReadTimeout
         try:
-            data = self._inner.read(max_bytes, limit)
-        except httpcore.ReadTimeout:
+            data = self._socket.read(max_bytes, wire.limit(timeout))
+        except TimeoutError as error:
             wire.timed_out()
-            raise
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
         wire.received += len(data)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
         wire = self._wire
-        limit = wire.limit(timeout)
-        if limit == 0.0:
-            wire.timed_out()
-            raise httpcore.WriteTimeout
-        wire.written += len(buffer)
+        rest = memoryview(buffer)
         try:
-            self._inner.write(buffer, limit)
-        except httpcore.WriteTimeout:
+            while rest:
+                limit = wire.limit(timeout)
+                if limit == 0.0:  # a write that finds room never waits: the deadline has to be looked at first
+                    raise TimeoutError  # noqa: TRY301 - handled like the socket's own, two lines below
+                wire.written += len(rest)
+                rest = rest[self._socket.write(rest, limit) :]
+        except TimeoutError as error:
             wire.timed_out()
-            raise
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
 
     def close(self) -> None:
         """Close the socket."""
-        self._inner.close()
+        self._socket.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -127,30 +154,37 @@ class BlockingStream(httpcore.NetworkStream):
         wire = self._wire
         limit = wire.connect_limit(timeout)
         try:
-            if limit == 0.0:
-                raise httpcore.ConnectTimeout
-            return BlockingStream(wire, self._inner.start_tls(ssl_context, server_hostname, limit))
-        except httpcore.ConnectTimeout:
+            self._socket.start_tls(ssl_context, server_hostname, None if limit is None else max(limit, 1e-6))
+        except TimeoutError as error:
             wire.timed_out()
-            self._inner.close()
-            raise
-        except BaseException:
-            self._inner.close()
-            raise
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:  # SSLError is one too
+            raise httpcore.ConnectError(error) from error
+        return self
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
-        """Ask the socket."""
-        return self._inner.get_extra_info(info)
+        """Ask the socket, in httpcore's words."""
+        raw = self._socket.raw
+        if info == "is_readable":
+            return self._socket.readable()
+        if info == "socket":
+            return raw
+        if info == "ssl_object":
+            return raw if hasattr(raw, "selected_alpn_protocol") else None
+        if info in _ADDRESS_INFO:
+            return getattr(raw, _ADDRESS_INFO[info])()
+        return None
 
 
 class BlockingWire(Wire, httpcore.NetworkBackend):
     """A network backend of one connection, for threads."""
 
-    __slots__ = ("_backend",)
+    __slots__ = ("socket",)
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._backend = httpcore.SyncBackend()
+        self.socket: BlockingSocket | None = None
+        """The socket in use: another thread ends a lost race by shutting it down."""
 
     def connect_tcp(
         self,
@@ -161,33 +195,53 @@ class BlockingWire(Wire, httpcore.NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Dial the endpoint."""
-        address = self.endpoint.address
-        limit = self.connect_limit(timeout)
+        addresses = run_blocking(cast("Coroutine[Any, Any, Sequence[tuple[str, int]]]", self.addresses(BLOCKING, timeout)))
+        limit = self._started(timeout)
         try:
-            if limit == 0.0:
-                raise httpcore.ConnectTimeout
-            return BlockingStream(
-                self, self._backend.connect_tcp(address.host, address.port, limit, local_address, socket_options)
+            dialled = socket_blocking.dial(
+                addresses, limit, local_address=local_address, socket_options=socket_options
             )
-        except httpcore.ConnectTimeout:
+        except TimeoutError as error:
+            # ETIMEDOUT, the system's own verdict, is a TimeoutError as well: both mean that nobody answered.
             self.timed_out()
-            raise
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(error) from error
+        self.socket = dialled
+        return BlockingStream(self, dialled)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
     ) -> httpcore.NetworkStream:
         """Dial a unix socket."""
-        return BlockingStream(
-            self, self._backend.connect_unix_socket(path, self.connect_limit(timeout), socket_options)
-        )
+        limit = self._started(timeout)
+        try:
+            dialled = socket_blocking.dial_unix(path, limit, socket_options=socket_options)
+        except TimeoutError as error:
+            self.timed_out()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(error) from error
+        self.socket = dialled
+        return BlockingStream(self, dialled)
+
+    def _started(self, timeout: float | None) -> float | None:
+        limit = self.connect_limit(timeout)
+        if limit == 0.0:
+            self.timed_out()
+            raise httpcore.ConnectTimeout
+        return limit
+
+
+# Tasks.
 
 
 class AsyncioStream(httpcore.AsyncNetworkStream):
     """A stream of asyncio's under the wire's deadline, over our own socket."""
 
-    def __init__(self, wire: Wire, socket: AsyncioSocket) -> None:
+    def __init__(self, wire: Wire, inner: AsyncioSocket) -> None:
         self._wire = wire
-        self._socket = socket
+        self._socket = inner
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it until the phase's limit or the deadline."""
@@ -241,14 +295,11 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         """Ask the socket, in httpcore's words."""
         if info == "is_readable":
             return self._socket.readable()
-        return self._socket.extra(_ASYNCIO_NAMES.get(info, info))
+        return self._socket.extra(_ASYNCIO_INFO.get(info, info))
 
 
-_ASYNCIO_NAMES = {"client_addr": "sockname", "server_addr": "peername"}
-
-
-class AsyncStream(httpcore.AsyncNetworkStream):
-    """A stream of asyncio's or trio's under the wire's deadline."""
+class TrioStream(httpcore.AsyncNetworkStream):
+    """A stream of trio's under the wire's deadline, over httpcore's own."""
 
     def __init__(self, wire: Wire, inner: httpcore.AsyncNetworkStream) -> None:
         self._wire = wire
@@ -268,9 +319,13 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
         wire = self._wire
+        limit = wire.limit(timeout)
+        if limit == 0.0:
+            wire.timed_out()
+            raise httpcore.WriteTimeout
         wire.written += len(buffer)
         try:
-            await self._inner.write(buffer, wire.limit(timeout))
+            await self._inner.write(buffer, limit)
         except httpcore.WriteTimeout:
             wire.timed_out()
             raise
@@ -292,7 +347,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
             async with ANYIO.shield():
                 await self._inner.aclose()
             raise
-        return AsyncStream(wire, inner)
+        return TrioStream(wire, inner)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
         """Ask the socket."""
@@ -313,27 +368,38 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Dial the endpoint."""
-        address = self.endpoint.address
+        addresses = await self.addresses(ANYIO, timeout)
         limit = self.connect_limit(timeout)
-        if on_asyncio():
+        if socket_asyncio.on_asyncio():
             return await self._dialled(
-                dial(address.host, address.port, limit, local_address=local_address, socket_options=socket_options)
+                socket_asyncio.dial(addresses, limit, local_address=local_address, socket_options=socket_options)
             )
+
+        async def connect(where: tuple[str, int]) -> httpcore.AsyncNetworkStream:
+            try:
+                return await _TRIO.connect_tcp(*where, None, local_address, socket_options)
+            except httpcore.ConnectError as error:
+                raise OSError(str(error)) from error
+
+        async def racing() -> httpcore.AsyncNetworkStream:
+            return await race([lambda where=where: connect(where) for where in addresses], lambda lost: lost.aclose())
+
         try:
-            inner = await _TRIO.connect_tcp(address.host, address.port, limit, local_address, socket_options)
-        except httpcore.ConnectTimeout:
+            return TrioStream(self, await ANYIO.limit(math.inf if limit is None else limit, racing))
+        except TimeoutError as error:
             self.timed_out()
-            raise
-        return AsyncStream(self, inner)
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(error) from error
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
     ) -> httpcore.AsyncNetworkStream:
         """Dial a unix socket."""
         limit = self.connect_limit(timeout)
-        if on_asyncio():
-            return await self._dialled(dial_unix(path, limit, socket_options=socket_options))
-        return AsyncStream(self, await _TRIO.connect_unix_socket(path, limit, socket_options))
+        if socket_asyncio.on_asyncio():
+            return await self._dialled(socket_asyncio.dial_unix(path, limit, socket_options=socket_options))
+        return TrioStream(self, await _TRIO.connect_unix_socket(path, limit, socket_options))
 
     async def _dialled(self, dialling: Awaitable[AsyncioSocket]) -> AsyncioStream:
         try:
@@ -343,7 +409,8 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
             self.timed_out()
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore.ConnectError(error) from error
 
 
 _TRIO = httpcore.AnyIOBackend()
+

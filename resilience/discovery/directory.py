@@ -1,0 +1,170 @@
+"""What one service's name stands for now: the last good answer, kept fresh in the background.
+
+A warm call never waits for a lookup. The first one does, inside its dial: below where mocks patch httpx, so that tests
+need no name to exist. Lookups run on the library's background thread, one at a time per name, however many callers wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from resilience.core.errors import ResilienceError
+from resilience.core.events import ResolutionFailed
+from resilience.discovery.failures import ResolutionError
+from resilience.discovery.freshness import Change, Freshness
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from resilience.core.events import Event
+    from resilience.core.ports import Handle, Resolver, Runtime
+    from resilience.core.resolution import Resolution, Target
+    from resilience.runtimes.submission import Submission
+
+# Seconds that a lookup may take in the background, where nobody waits for it: dnspython's own lifetime.
+LOOKUP = 5.0
+
+
+class Lease(Protocol):
+    """What the directory needs of the background thread."""
+
+    def every(self, seconds: Callable[[], float], job: Callable[[], Awaitable[None]], /, *, name: str) -> Handle:
+        """Run a job again and again."""
+        ...
+
+    def submit(self, work: Callable[[], Awaitable[None]], /, *, name: str = ...) -> Submission[None]:
+        """Run it once."""
+        ...
+
+
+class Directory:
+    """One name's addresses. `adopt` is told of each new answer, and of None when nothing stands any more."""
+
+    def __init__(  # noqa: PLR0913 - what it joins
+        self,
+        target: Target,
+        resolver: Resolver,
+        lease: Lease,
+        runtime: Runtime,
+        adopt: Callable[[Resolution | None], None],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.target = target
+        self.name = str(target)
+        self._resolver = resolver
+        self._lease = lease
+        self._clock = runtime
+        self._adopt = adopt
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._asking: Submission[None] | None = None
+        self._handle: Handle | None = None
+        self._error: ResilienceError | None = None
+        self._addresses = 0
+        bounds = {
+            name: getattr(resolver, name) for name in ("min_ttl", "max_ttl", "stale_for") if hasattr(resolver, name)
+        }
+        self.freshness = Freshness(**bounds)
+
+    # What calls do.
+
+    def used(self, now: float, /) -> float:
+        """Note a call; return for how many seconds it should wait for fresh answers: 0 nearly always."""
+        wait = self.freshness.used(now)
+        if self._handle is not None and (wait or now >= self.freshness.due):
+            self._handle.hurry()
+        return wait
+
+    async def fresh(self, runtime: Runtime, seconds: float, /) -> None:
+        """Wait for fresh answers after a long pause, but not long: stale ones will do."""
+        try:
+            await self._ask().wait(runtime, seconds)
+        except (TimeoutError, ResilienceError, OSError):
+            return
+
+    async def first(self, runtime: Runtime, seconds: float, /) -> None:
+        """Wait for the first answer. Raises ResolutionError, or TimeoutError after `seconds`."""
+        now = self._clock.now()
+        known = self._error
+        if known is not None and now < self.freshness.due:
+            raise _again(known)
+        await self._ask().wait(runtime, seconds)
+        if self._error is not None:
+            raise _again(self._error)
+
+    def dial_failed(self) -> None:
+        """An address did not take a connection: perhaps it has moved. Asks again early, at most once a second."""
+        if self.freshness.dial_failed(self._clock.now()) and self._handle is not None:
+            self._handle.hurry()
+
+    def close(self) -> None:
+        """Stop refreshing."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    # What the background does.
+
+    def _ask(self) -> Submission[None]:
+        with self._lock:
+            asking = self._asking
+            if asking is None or asking.done:
+                asking = self._asking = self._lease.submit(self._look_up, name=f"resolve {self.name}")
+            return asking
+
+    async def _refresh(self) -> None:
+        if self.freshness.is_due(self._clock.now()):
+            with self._lock:
+                busy = self._asking is not None and not self._asking.done
+            if not busy:
+                await self._look_up()
+
+    async def _look_up(self) -> None:
+        now, random = self._clock.now, self._clock.random
+        freshness = self.freshness
+        freshness.asked(now())
+        try:
+            resolution = await self._resolver.resolve(self.target, deadline=now() + LOOKUP)
+        except Exception as error:  # noqa: BLE001 - any resolver's; a lookup that fails is a fact, not a crash
+            self._failed(error)
+            return
+        if not resolution.replicas:
+            self._failed(ResolutionError(self.name, "empty"))
+            return
+        freshness.answered(resolution.ttl, now=now(), random=random())
+        self._error = None
+        self._addresses = len(resolution.replicas)
+        self._adopt(resolution)
+        self._keep_fresh()
+
+    def _failed(self, error: Exception) -> None:
+        now = self._clock.now()
+        failure = error if isinstance(error, ResolutionError) else _as_failure(self.name, error)
+        change = self.freshness.failed(failure.kind, ttl=failure.ttl, now=now, random=self._clock.random())
+        self._error = failure
+        if change is Change.EMPTY:
+            self._addresses = 0
+            self._adopt(None)
+        self._emit(ResolutionFailed(self.name, failure.kind, max(0.0, self.freshness.due - now), self._addresses))
+        self._keep_fresh()
+
+    def _keep_fresh(self) -> None:
+        with self._lock:
+            if self._handle is None:
+                self._handle = self._lease.every(
+                    lambda: self.freshness.wait(self._clock.now()), self._refresh, name=f"refresh {self.name}"
+                )
+
+
+def _as_failure(name: str, error: Exception) -> ResolutionError:
+    kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
+    return ResolutionError(name, kind, f"{type(error).__name__}: {error}", causes=(error,))
+
+
+def _again(error: ResilienceError) -> ResilienceError:
+    """Return a copy: one exception raised again and again would collect every caller's traceback."""
+    kind = type(error)
+    twin = kind.__new__(kind, *error.args)
+    twin.args = error.args
+    twin.__dict__.update(error.__dict__)
+    return twin
