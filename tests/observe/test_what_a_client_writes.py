@@ -1,0 +1,134 @@
+"""A real client's calls in the log: the events they make, and none of what only the two ends may know."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import structlog
+
+import resilience
+from resilience.lab import Server
+from resilience.observe.log import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "hunter2"
+SILENT = """
+import sys, httpx, resilience
+with resilience.Client() as client:
+    for url in sys.argv[1:] * 20:
+        try:
+            client.get(url)
+        except httpx.HTTPError:
+            pass
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def healthy(server: Server) -> Server:
+    server.fault()
+    return server
+
+
+@pytest.fixture
+def records() -> list[logging.LogRecord]:
+    kept: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = kept.append  # type: ignore[method-assign]
+    logger = logging.getLogger(NAME)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    return kept
+
+
+def named(records: list[logging.LogRecord], event: str) -> list[Any]:
+    return [record for record in records if getattr(record, "event", None) == event]
+
+
+def test_one_call_event_per_call(healthy: Server, records: list[logging.LogRecord]) -> None:
+    with resilience.Client() as client:
+        client.get(healthy.url, extensions={"resilience": {"operation": "get_root"}})
+    (record,) = named(records, "call")
+    assert record.levelno == logging.DEBUG
+    assert (record.service, record.method, record.operation) == (healthy.address, "GET", "get_root")
+    assert (record.attempts, record.endpoints, record.outcome, record.status) == (1, [healthy.address], "ok", 200)
+    (attempt,) = named(records, "attempt")
+    assert (attempt.number, attempt.endpoint, attempt.blame, attempt.status) == (1, healthy.address, "good", 200)
+
+
+def test_a_call_that_failed_is_a_warning_and_says_why(healthy: Server, records: list[logging.LogRecord]) -> None:
+    healthy.fault(status=503)
+    with resilience.Client(defaults=resilience.Service(retry=resilience.Retry(wait=0.001))) as client:
+        client.get(healthy.url)
+    (record,) = named(records, "call")
+    assert record.levelno == logging.WARNING
+    assert (record.attempts, record.outcome, record.status, record.stopped) == (3, "status", 503, "attempts")
+    assert [r.number for r in named(records, "attempt")] == [1, 2, 3]
+    assert [r.attempt for r in named(records, "retry")] == [1, 2]
+
+
+async def test_the_caller_s_context_rides_along(healthy: Server, records: list[logging.LogRecord]) -> None:
+    async with resilience.AsyncClient() as client:
+        with structlog.contextvars.bound_contextvars(request_id="r-7"):
+            await client.get(healthy.url)
+        await client.get(healthy.url)
+    assert [getattr(r, "request_id", None) for r in named(records, "call")] == ["r-7", None]
+
+
+@pytest.mark.parametrize("fault", [{}, {"status": 503}, {"reset": "after"}, {"truncate": True}, {"garbage": True}])
+def test_no_secret_reaches_the_log(healthy: Server, records: list[logging.LogRecord], fault: dict[str, Any]) -> None:
+    healthy.fault(**fault)
+    with resilience.Client(defaults=resilience.Service(retry=resilience.Retry(wait=0.001))) as client:
+        try:
+            client.post(
+                f"http://user:{SECRET}@{healthy.address}/{'a'}?token={SECRET}#{SECRET}",
+                headers={"Authorization": SECRET, "Idempotency-Key": SECRET, "Cookie": SECRET},
+                content=SECRET,
+            )
+        except httpx.HTTPError:
+            assert fault
+    assert named(records, "call")
+    for record in records:
+        assert SECRET not in record.getMessage()
+        assert SECRET not in repr(vars(record))
+
+
+def test_a_listener_that_raises_costs_no_call_and_is_reported_once(
+    healthy: Server, records: list[logging.LogRecord]
+) -> None:
+    def broken(_event: object) -> None:
+        message = "the listener's own fault"
+        raise ValueError(message)
+
+    heard: list[str] = []
+    with resilience.Client(listeners=[broken, lambda event: heard.append(event.name)]) as client:
+        for _ in range(3):
+            assert client.get(healthy.url).status_code == 200
+    assert heard.count("call") == 3
+    assert len([record for record in records if record.exc_info]) == 1
+
+
+def test_an_unconfigured_application_sees_nothing_of_failing_calls(healthy: Server) -> None:
+    healthy.fault(status=503, path="/bad")
+    closed = Server()
+    with closed:
+        pass
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, closed.url, f"{healthy.url}/bad"],
+        capture_output=True,
+        check=True,
+        timeout=50,
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
