@@ -1,0 +1,170 @@
+"""What cannot be meant is refused where it is written, by an error that names argument, value and range."""
+
+import math
+from datetime import timedelta
+
+import pybreaker
+import pytest
+import tenacity
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.core.errors import ConfigurationError
+from resilience.core.units import seconds, share, whole
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.budget import RetryBudget
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.retry import Retry
+from resilience.policies.timeout import Timeout
+from resilience.policies.waits import full_jitter
+from resilience.runtimes.entry import deadline
+
+
+def within(duration):
+    with deadline(duration):
+        pass
+
+
+NO_NUMBERS = ["1", b"1", None, [1], {}, object(), True, 1j]
+NO_DURATIONS = [-1.0, -1, -0.001, math.nan, -math.inf, 10**400, timedelta(seconds=-1), *NO_NUMBERS]
+NOT_POSITIVE = [0, 0.0, timedelta(0), *NO_DURATIONS]
+NO_COUNTS = [0, -1, 1.0, 1.5, math.nan, math.inf, *NO_NUMBERS]
+NO_SHARES = [0, -0.1, 1.1, math.nan, math.inf, *NO_NUMBERS]
+
+REFUSED = {
+    (Timeout, "seconds"): [math.inf, *NOT_POSITIVE],
+    (within, "seconds"): [math.inf, *NOT_POSITIVE],
+    (Retry, "max_attempts"): NO_COUNTS,
+    (Retry, "wait"): [*NO_DURATIONS, math.inf, tenacity.wait_fixed],
+    (Retry, "stop"): [5, "never", tenacity.stop_after_attempt],
+    (Retry, "on"): [
+        (),
+        [],
+        99,
+        600,
+        503.0,
+        "503",
+        b"503",
+        object(),
+        True,
+        int,
+        KeyboardInterrupt,
+        ["503"],
+        [None],
+        [int],
+    ],
+    (Retry, "max_retry_after"): NO_DURATIONS,
+    (Retry, "budget"): [True, 0.2, 0, "none", RetryBudget, RetryBudget().state],
+    (RetryBudget, "ratio"): [-0.1, 1000.1, math.nan, math.inf, "0.2", None, [1]],
+    (RetryBudget, "min_per_second"): [-1, 1e7, math.nan, math.inf, "3", None],
+    (RetryBudget, "ttl"): [math.inf, *NOT_POSITIVE],
+    (Bulkhead, "limit"): NO_COUNTS,
+    (CircuitBreaker, "failure_ratio"): NO_SHARES,
+    (CircuitBreaker, "minimum_calls"): NO_COUNTS,
+    (CircuitBreaker, "window"): [math.inf, *NOT_POSITIVE],
+    (CircuitBreaker, "consecutive_failures"): NO_COUNTS,
+    (CircuitBreaker, "open_for"): [math.inf, *NOT_POSITIVE],
+    (CircuitBreaker, "max_open_for"): [math.inf, *NOT_POSITIVE, 0.5],  # below open_for
+    (CircuitBreaker, "probes"): NO_COUNTS,
+    (CircuitBreaker, "exclude"): [5, "all", b"", object(), int, [int], [None], KeyboardInterrupt, [BaseException]],
+    (CircuitBreaker, "listeners"): [5, None, object(), [object()], pybreaker.CircuitBreakerListener(), [print]],
+    (CircuitBreaker, "name"): [5, b"name", ["name"]],
+    (full_jitter, "base"): [math.inf, *NOT_POSITIVE],
+    (full_jitter, "cap"): [math.inf, *NOT_POSITIVE, 0.01],  # below base
+}
+EACH = [(make, name, value) for (make, name), values in REFUSED.items() for value in values]
+
+
+@pytest.mark.parametrize(("make", "name", "value"), EACH, ids=lambda it: getattr(it, "__name__", None) or repr(it)[:40])
+def test_refused(make, name, value):
+    with pytest.raises(ConfigurationError) as caught:
+        make(value) if make is within else make(**{name: value}) if make is not Bulkhead else make(value)
+    error = caught.value
+    assert isinstance(error, ValueError)
+    assert error.argument == name
+    assert error.expected
+    assert str(error).startswith(f"{name}=")
+    assert f": expected {error.expected}" in str(error)
+
+
+@pytest.mark.parametrize("queue", [-1, 1.5, math.nan, *NO_NUMBERS], ids=repr)
+def test_a_queue_is_refused(queue):
+    with pytest.raises(ConfigurationError, match="queue="):
+        Bulkhead(1, queue=queue)
+
+
+def test_the_value_is_the_one_that_was_written():
+    for value in ("503", [KeyError, "503"]):
+        with pytest.raises(ConfigurationError) as caught:
+            Retry(on=value)
+        assert caught.value.value == "503"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Timeout(1e300),
+        lambda: Timeout(timedelta(milliseconds=5)),
+        lambda: Retry(1, wait=0, max_retry_after=math.inf),
+        lambda: Retry(wait=timedelta(seconds=1), max_retry_after=timedelta(0)),
+        lambda: Retry(wait=tenacity.wait_fixed(1) + full_jitter(), stop=tenacity.stop_after_delay(3)),
+        lambda: Retry(wait=lambda state: 0.5, stop=lambda state: False),
+        lambda: Retry(on=range(500, 600)),
+        lambda: Retry(on=(ConnectionError, 503, lambda outcome: False)),
+        lambda: Retry(budget=False),
+        lambda: RetryBudget(0, min_per_second=0, ttl=1e-300),
+        lambda: CircuitBreaker(window=1e-300, open_for=1e-300, max_open_for=1e300),
+        lambda: CircuitBreaker(exclude=(), listeners=(), name=None),
+        lambda: CircuitBreaker(failure_ratio=1),
+        lambda: Bulkhead(1, queue=0),
+    ],
+)
+def test_accepted(make):
+    make()
+
+
+ANYTHING = st.one_of(
+    st.floats(), st.integers(), st.none(), st.text(max_size=3), st.booleans(), st.timedeltas(), st.complex_numbers()
+)
+
+
+@given(ANYTHING, st.booleans(), st.booleans())
+def test_a_duration_is_a_number_in_its_range_or_refused(value, zero, infinite):
+    try:
+        number = seconds("argument", value, zero=zero, infinite=infinite)
+    except ConfigurationError as error:
+        assert error.argument == "argument"  # noqa: PT017 - one of two answers
+        return
+    assert isinstance(number, float)
+    assert number > 0 or (zero and number == 0)
+    assert infinite or not math.isinf(number)
+
+
+@given(ANYTHING, st.booleans())
+def test_a_share_is_a_number_in_its_range_or_refused(value, zero):
+    try:
+        number = share("argument", value, zero=zero)
+    except ConfigurationError:
+        return
+    assert isinstance(number, float)
+    assert 0 < number <= 1 or (zero and number == 0)
+
+
+@given(ANYTHING, st.integers(0, 3))
+def test_a_count_is_a_whole_number_in_its_range_or_refused(value, least):
+    try:
+        number = whole("argument", value, least=least)
+    except ConfigurationError:
+        return
+    assert type(number) is int
+    assert number >= least
+
+
+@given(st.floats(min_value=1e-300, max_value=1e300), st.floats(min_value=0, max_value=1e12))
+def test_no_window_and_no_ttl_is_too_small_or_too_large_to_count_in(width, now):
+    breaker = CircuitBreaker(window=width)
+    circuit = breaker.fresh(draw=lambda: 0.5)
+    assert circuit.counts(now) == (0, 0)
+    budget = RetryBudget(ttl=width, min_per_second=1.0 / width if width >= 1e-6 else 1e6)
+    budget.state.deposit(now)
+    assert budget.state.balance(now) >= 0
