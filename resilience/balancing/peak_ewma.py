@@ -9,8 +9,8 @@ that saves a third to two thirds of the calls lost to a replica that gets stuck)
 
 from __future__ import annotations
 
-import math
 import random
+from math import exp
 from typing import TYPE_CHECKING
 
 from resilience.balancing.sampling import Sample
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 # A server's Retry-After counts up to here, in seconds (linkerd's load biaser).
 _LONGEST_RETRY_AFTER = 300.0
+# More than elsewhere: estimates differ enough that clients do not all run to the same endpoint. In simulation, of ten
+# unequal replicas all looked at by 50 clients, the 99th percentile is a half of that with two choices; of ten replicas
+# with three refusing, two choices meet two of those in one call of 15.
+_SCAN_UP_TO = 16
 
 
 class Estimate:
@@ -50,13 +54,13 @@ class Estimate:
     def at(self, now: float, decay: float) -> float:
         """Return the decayed estimate: without new samples it falls, so that every endpoint is tried again some day."""
         age = now - self.stamp
-        return self.cost * math.exp(-age / decay) if age > 0 else self.cost
+        return self.cost * exp(-age / decay) if age > 0 else self.cost
 
     def add(self, cost: float, now: float, decay: float) -> None:
         """Let one sample in: a peak at once, anything lower by how long ago the last one was."""
         known = self.cost
         age = max(0.0, now - self.stamp)
-        kept = math.exp(-age / decay)
+        kept = exp(-age / decay)
         self.cost = cost if cost >= known else cost * (1 - kept) + known * kept
         self.stamp = max(self.stamp, now)
 
@@ -69,7 +73,7 @@ class Estimate:
 
 
 class PeakEwma:
-    """Choose the lowest expected wait of two by chance, of all when there are 8 or fewer; lower tiers first.
+    """Choose the lowest expected wait: of two by chance, of all when there are 16 or fewer; lower tiers first.
 
     `decay`: seconds in which an estimate loses 63 % of its surplus; `penalty`: seconds a failure costs at least, or its
     Retry-After (up to 300 s) when that is longer; `default_latency`: seconds assumed of an endpoint whose first answer
@@ -105,7 +109,7 @@ class PeakEwma:
         known = self._estimates
         # Estimates first: a pick that is under way finds those of the endpoints it sees, or does without.
         self._estimates = {endpoint: known.get(endpoint) or Estimate() for endpoint in endpoints}
-        self._tiers = tuple(Sample(members) for members in by_tier(endpoints))
+        self._tiers = tuple(Sample(members, scan_up_to=_SCAN_UP_TO) for members in by_tier(endpoints))
 
     def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         """Return a usable endpoint, one the call has tried only for want of another; None when none is usable."""
@@ -115,9 +119,13 @@ class PeakEwma:
         if chosen is None:
             return None
         estimate = self._estimates.get(chosen)
-        if estimate is not None and not self._silent(estimate, chosen, now):
-            estimate.waiting = True
-            estimate.silent_since = now
+        if estimate is not None:
+            silent = estimate.waiting and chosen.slots.taken > 0
+            # Silence longer than the penalty is no sign any more, and starts anew: by then what hangs has timed out,
+            # and what streams goes on streaming.
+            if not silent or now - estimate.silent_since >= self.penalty:
+                estimate.waiting = True
+                estimate.silent_since = now
         return chosen
 
     def observe(self, endpoint: Endpoint, seconds: float, verdict: Verdict, now: float, /) -> None:
@@ -140,20 +148,18 @@ class PeakEwma:
         else:
             estimate.add(seconds, now, self.decay)
 
-    def _silent(self, estimate: Estimate, endpoint: Endpoint, now: float) -> bool:
-        """Tell whether calls are out that went unanswered.
-
-        Longer than the penalty it is no sign: by then what hangs has timed out, and what streams goes on streaming.
-        """
-        return estimate.waiting and endpoint.slots.taken > 0 and now - estimate.silent_since < self.penalty
-
     def _price(self, endpoint: Endpoint, now: float) -> float:
+        # In one piece, because a pick asks up to 16 times.
         estimate = self._estimates.get(endpoint)
+        taken = endpoint.slots.taken
         if estimate is None:
             cost = self.default_latency
-        elif self._silent(estimate, endpoint, now):
-            known = self.default_latency if estimate.cost < 0 else estimate.at(now, self.decay)
-            cost = max(known, now - estimate.silent_since)
         else:
-            cost = max(0.0, estimate.at(now, self.decay))
-        return cost * (endpoint.slots.taken + 1) / weight_of(endpoint)
+            cost = estimate.cost
+            if cost >= 0 and (age := now - estimate.stamp) > 0:
+                cost *= exp(-age / self.decay)
+            if taken and estimate.waiting and (silence := now - estimate.silent_since) < self.penalty:
+                cost = max(self.default_latency if cost < 0 else cost, silence)
+            elif cost < 0:
+                return 0.0
+        return cost * (taken + 1) / weight_of(endpoint)

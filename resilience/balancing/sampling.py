@@ -30,11 +30,12 @@ _PAIRS = 4
 class Sample:
     """The endpoints of one tier, to be drawn in shares of their weights."""
 
-    __slots__ = ("_bounds", "members", "size")
+    __slots__ = ("_bounds", "members", "scanned", "size")
 
-    def __init__(self, members: Sequence[Endpoint]) -> None:
+    def __init__(self, members: Sequence[Endpoint], *, scan_up_to: int = SCAN_UP_TO) -> None:
         self.members = tuple(members)
         self.size = len(self.members)
+        self.scanned = self.size <= scan_up_to
         weights = [weight_of(endpoint) for endpoint in members]
         self._bounds = None if min(weights) == max(weights) else list(accumulate(weights))
 
@@ -57,7 +58,7 @@ class Sample:
         now: float,
     ) -> Endpoint | None:
         """Return the cheaper of two usable endpoints, or of all when they are few; like `any` otherwise."""
-        if self.size <= SCAN_UP_TO:
+        if self.scanned:
             return self._scan(tried, usable, draw, price, now)
         members = self.members
         for _ in range(_PAIRS):
@@ -100,20 +101,26 @@ class Sample:
         now: float,
     ) -> Endpoint | None:
         for again in (False, True) if tried else (False,):
-            least = float("inf")
-            best: list[Endpoint] = []
-            for endpoint in self.members:
-                if (endpoint in tried) is again and usable(endpoint):
-                    asked = price(endpoint, now)
-                    if asked < least:
-                        least, best = asked, [endpoint]
-                    elif asked == least:
-                        best.append(endpoint)
-            if len(best) == 1:
-                return best[0]
-            if best:  # among equals by weight, or the first of the list would get all calls of a quiet service
-                return best[int(draw() * len(best))] if self._bounds is None else Sample(best).any((), usable, draw)
+            left = [endpoint for endpoint in self.members if (endpoint in tried) is again]
+            asked = [price(endpoint, now) for endpoint in left]
+            while left:
+                # Whether it is usable is asked last, of the cheapest alone: it costs more than its price does.
+                at = self._least(left, asked, draw)
+                if usable(left[at]):
+                    return left[at]
+                del left[at], asked[at]
         return None
+
+    def _least(self, left: list[Endpoint], asked: list[float], draw: Callable[[], float]) -> int:
+        """Return the cheapest one's position; among equals by weight, or the first would get all quiet times' calls."""
+        least = min(asked)
+        if asked.count(least) == 1:
+            return asked.index(least)
+        equal = [at for at, price in enumerate(asked) if price == least]
+        if self._bounds is None:
+            return equal[int(draw() * len(equal))]
+        bounds = list(accumulate(weight_of(left[at]) for at in equal))
+        return equal[min(bisect_right(bounds, draw() * bounds[-1]), len(equal) - 1)]
 
     def _walk(
         self, tried: tuple[Endpoint, ...], usable: Callable[[Endpoint], bool], draw: Callable[[], float]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
 
 MAKES: list[Callable[[], Any]] = [RoundRobin, LeastRequest, PeakEwma, Random, Rendezvous]
-FEW, MANY = 3, 12  # all are looked at, or two of them
+FEW, MANY = 3, 18  # all are looked at, or two of them
 
 
 @pytest.fixture(params=MAKES, ids=lambda make: make.__name__)

@@ -117,33 +117,33 @@ class Choosing(RuleBasedStateMachine):
 
     @initialize(
         make=st.sampled_from([RoundRobin, LeastRequest, PeakEwma, Random, Rendezvous]),
-        weights=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=24, max_size=24),
+        weights=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=32, max_size=32),
         alike=st.booleans(),
         seed=st.integers(0, 99),
     )
     def start(self, make: Any, weights: list[float], alike: bool, seed: int) -> None:
-        self.all = endpoints(*([1.0] * 24 if alike else weights))
-        for endpoint in self.all[16:]:
+        self.all = endpoints(*([1.0] * 32 if alike else weights))
+        for endpoint in self.all[20:]:
             endpoint.tier = 1
         self.balancer = make(draw=random.Random(seed).random)
         self.there: list[Endpoint] = []
         self.now = 0.0
 
-    @rule(chosen=st.sets(st.integers(0, 23)))
+    @rule(chosen=st.sets(st.integers(0, 31)))
     def update(self, chosen: set[int]) -> None:
         self.there = [self.all[index] for index in chosen]
         self.balancer.update(self.there)
 
-    @rule(index=st.integers(0, 23), healthy=st.booleans())
+    @rule(index=st.integers(0, 31), healthy=st.booleans())
     def change(self, index: int, healthy: bool) -> None:
         self.all[index].mark(healthy=healthy)
 
-    @rule(index=st.integers(0, 23), weight=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+    @rule(index=st.integers(0, 31), weight=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
     def weigh(self, index: int, weight: float) -> None:
         self.all[index].weight = weight
 
     @rule(
-        tried=st.sets(st.integers(0, 23)),
+        tried=st.sets(st.integers(0, 31)),
         key=st.sampled_from("abc"),
         answer=st.sampled_from([GOOD, BAD, UNKNOWN, None]),
     )
