@@ -1,0 +1,1 @@
+"""``make demo``: the same load through plain httpx and through this library, while real servers fail."""
