@@ -74,7 +74,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
-        self._circuit = Circuit(options, draw=lambda: self._runtime.random())
+        self._circuit = Circuit(options, draw=lambda: self._runtime.random())  # noqa: PLW0108 - the runtime changes
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,

@@ -57,7 +57,7 @@ class Stop:
 class RetryState:
     """What one call's next step is, after a failure. Pure: `now` comes in, nothing waits."""
 
-    __slots__ = ("_options", "_progress", "_repeats", "attempts")
+    __slots__ = ("_options", "_progress", "_repeats", "attempts", "lost")
 
     def __init__(self, options: Retry, *, started: float, request: object, draw: Callable[[], float]) -> None:
         self._options = options
@@ -67,6 +67,8 @@ class RetryState:
         self._repeats = 0
         self.attempts = 0
         """Failed attempts so far."""
+        self.lost: Ok[Any] | None = None
+        """The latest reply that can no longer be handed over."""
 
     def next(
         self,
@@ -216,9 +218,10 @@ class Retry(Policy):
             step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why
-                return _hand_over(real, outcome, call, records)
+                return _hand_over(outcome if real is state.lost else real, call, records)
             waited = call.waited = step.delay
             call.sends_left -= 1
+            call.queueing = False
             sends = len(call.attempts)
             try:
                 outcome = Ok(await proceed(call))
@@ -227,7 +230,8 @@ class Retry(Policy):
                 if _rejected(outcome) and not self._judge(outcome, call).retry:
                     # Nothing of this attempt was sent. What did happen to the call is what was there before.
                     call.why = f"rejected: {type(error).__name__}"
-                    return _hand_over(outcome if len(call.attempts) > sends else real, outcome, call, records)
+                    gone = real is state.lost or len(call.attempts) > sends
+                    return _hand_over(outcome if gone else real, call, records)
             else:
                 if not self._judge(outcome, call).retry:
                     return outcome.value
@@ -248,26 +252,26 @@ class Retry(Policy):
         if isinstance(step, Stop):
             return step
         if budget is None or step.free:
-            return await self._pause(step, state.attempts, outcome, call)
+            return await self._pause(step, state, outcome, call)
         if not budget.try_withdraw(paid):
             return Stop("budget")
         paused: Again | Stop = Stop("cut")
         try:
-            paused = await self._pause(step, state.attempts, outcome, call)
+            paused = await self._pause(step, state, outcome, call)
         finally:
             if isinstance(paused, Stop):  # the send that was paid for is not made
                 budget.refund(paid)
         return paused
 
-    async def _pause(self, step: Again, attempts: int, outcome: Ok[Any] | Err, call: Call) -> Again | Stop:
+    async def _pause(self, step: Again, state: RetryState, outcome: Ok[Any] | Err, call: Call) -> Again | Stop:
         if call.emit is not None:
-            call.emit(RetryScheduled(call.operation, call.operation, attempts, step.delay, _reason(outcome)))
-        drop = call.discard if isinstance(outcome, Ok) else None
-        if drop is not None and isinstance(outcome, Ok):
-            await drop(outcome.value)
+            service = call.service or call.operation
+            call.emit(RetryScheduled(service, call.operation, state.attempts, step.delay, _reason(outcome)))
+        if call.discard is not None and isinstance(outcome, Ok) and not await call.discard(outcome.value):
+            state.lost = outcome
         if step.delay > 0:
             await call.runtime.sleep(step.delay)
-            if call.runtime.now() >= call.deadline and drop is None:
+            if call.runtime.now() >= call.deadline and outcome is not state.lost:
                 return Stop("deadline")  # it slept longer than it was told to
         return step
 
@@ -305,10 +309,7 @@ def _record(number: int, outcome: Ok[Any] | Err, verdict: Verdict, waited: float
     return AttemptRecord(number, None, None, waited, verdict.blame.value, getattr(outcome.value, "status_code", None))
 
 
-def _hand_over(real: Ok[T] | Err, outcome: Ok[T] | Err, call: Call, records: Sequence[AttemptRecord]) -> T:
-    # A reply that was dropped for the sake of an attempt, which was then turned away, can no longer be handed over.
-    dropped = isinstance(real, Ok) and real is not outcome and call.discard is not None
-    final = outcome if dropped else real
+def _hand_over(final: Ok[T] | Err, call: Call, records: Sequence[AttemptRecord]) -> T:
     if isinstance(final, Ok):
         return final.value
     error = final.error

@@ -12,7 +12,7 @@ from resilience.core.outcome import Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.policies.policy import Policy
 from resilience.runtimes.blocking import BlockingRuntime
-from resilience.runtimes.entry import passed
+from resilience.runtimes.entry import late, passed
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -55,7 +55,7 @@ class Timeout(Policy):
             if isinstance(error, DeadlineExceededError) or runtime.now() < deadline or error.args:
                 raise
             message = f"{call.operation or 'the call'} took longer than its {deadline - now:.3g} s"
-            raise DeadlineExceededError(message, service=call.operation or None, causes=(error,)) from None
+            raise late(inside, message) from None
         finally:
             ambient.reset(token)
             call.deadline = outer

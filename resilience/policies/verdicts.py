@@ -171,14 +171,14 @@ HUNG_AFTER = 0.05
 
 
 def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:
-    """Judge a function that was cut: by the call's own deadline, after it had its time, it is to blame; else nobody is.
+    """Judge a function that was cut: by its deadline or a hedge, after it had its time, it is to blame; else nobody is.
 
     `since`: when this attempt began. Else a function that hangs under a ``Timeout`` outside its circuit never opens it.
     """
     now = call.runtime.now()
     queueing = getattr(call, "queueing", False)
-    call.queueing = False
-    if queueing or now < call.deadline or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+    due = now >= call.deadline or getattr(call, "lost", False)
+    if queueing or not due or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return UNKNOWN
     return BAD if now - since >= HUNG_AFTER else UNKNOWN
 

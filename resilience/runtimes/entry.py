@@ -9,7 +9,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from resilience.core.call import NEVER, Ambient, Call, ambient
-from resilience.core.errors import ConfigurationError, DeadlineExceededError
+from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError, ResilienceError
 from resilience.core.outcome import Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.runtimes.anyio import ANYIO
@@ -144,7 +144,15 @@ async def _in_time(chain: Proceed, call: Call) -> Any:  # noqa: ANN401
         expired = call.remaining() <= 0
         if not expired:  # the function's own
             raise
-    raise passed(call.operation, Sent.MAYBE)
+    raise late(call, f"the deadline around {call.operation} has passed")
+
+
+def late(call: Call, message: str) -> ResilienceError:
+    """Return the error for a call that was cut by a time limit: inside, or while it stood in line."""
+    service = call.operation or None
+    if getattr(call, "queueing", False):
+        return OverloadedError(f"{service or 'the call'} stood in line until its time was up", service=service)
+    return DeadlineExceededError(message, service=service)
 
 
 def passed(operation: str, sent: Sent) -> DeadlineExceededError:

@@ -294,7 +294,7 @@ class OddError(Exception, metaclass=Metaclass):
         (lambda error: "404" in str(error), ValueError("404")),
         ([ValueError, lambda error: isinstance(error, KeyError)], KeyError()),
         (iter([KeyError]), KeyError),
-        (OddErrorError, OddError),
+        (OddError, OddError),
         ((404,), httpx.HTTPStatusError("", request=None, response=httpx.Response(404))),
     ],
 )

@@ -1,0 +1,153 @@
+"""How many are inside, who waits, and who is turned away."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import pytest
+
+from resilience.core.errors import OverloadedError
+from resilience.pipeline import Pipeline
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.timeout import Timeout
+from resilience.runtimes.entry import deadline
+from resilience.runtimes.virtual import VirtualRuntime
+from tests.composition.fake_time import on
+
+PATIENCE = 30.0
+
+
+def test_beyond_the_limit_calls_are_turned_away():
+    bulkhead = Bulkhead(1)
+
+    @bulkhead
+    def function():
+        with pytest.raises(OverloadedError) as caught:
+            function()
+        return caught.value
+
+    error = function()
+    assert str(error).startswith("bulkhead of 1 around test_beyond_the_limit")
+    assert str(error).endswith("is full")
+    assert error.service.endswith("function")
+    assert bulkhead.slots.taken == 0
+
+
+def test_a_failed_call_gives_its_place_back():
+    bulkhead = Bulkhead(1)
+    for error in (KeyError, KeyboardInterrupt):
+        with pytest.raises(error):
+            bulkhead.call(lambda error=error: (_ for _ in ()).throw(error))
+        assert bulkhead.slots.taken == 0
+
+
+def test_threads_wait_in_line():
+    bulkhead = Bulkhead(1, queue=2)
+    inside, proceed = threading.Event(), threading.Event()
+
+    def hold():
+        inside.set()
+        assert proceed.wait(PATIENCE)
+        return "first"
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(bulkhead.call, hold)
+        assert inside.wait(PATIENCE)
+        others = [pool.submit(bulkhead.call, lambda: "waited") for _ in range(2)]
+        while len(bulkhead.slots.line.waiters) < 2:
+            pass
+        with pytest.raises(OverloadedError, match="and 2 more wait"):
+            bulkhead.call(lambda: "too many")
+        proceed.set()
+        assert [future.result() for future in (first, *others)] == ["first", "waited", "waited"]
+    assert bulkhead.slots.taken == 0
+
+
+async def test_threads_and_tasks_wait_in_one_line(anyio_backend):
+    bulkhead = Bulkhead(1, queue=2)
+    assert bulkhead.slots.take()
+    order = []
+
+    async def task():
+        order.append("task")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(bulkhead.acall, task)
+        while len(bulkhead.slots.line.waiters) < 1:
+            await anyio.lowlevel.checkpoint()
+        group.start_soon(anyio.to_thread.run_sync, bulkhead.call, lambda: order.append("thread"))
+        while len(bulkhead.slots.line.waiters) < 2:
+            await anyio.lowlevel.checkpoint()
+        bulkhead.slots.give_back()
+    assert order == ["task", "thread"]
+    assert bulkhead.slots.taken == 0
+
+
+def test_waiting_ends_with_the_deadline():
+    runtime = VirtualRuntime()
+    bulkhead = Bulkhead(1, queue=1)
+
+    async def hold():
+        await runtime.sleep(10.0)
+
+    async def late():
+        with deadline(3.0), pytest.raises(OverloadedError, match="in the line|in line"):
+            await bulkhead.acall(hold)
+        assert runtime.now() == 1003.0
+
+    async def main():
+        holder = runtime.spawn(lambda: bulkhead.acall(hold))
+        await runtime.sleep(0.0)
+        await late()
+        assert not bulkhead.slots.line.waiters
+        assert not holder.done
+
+    with on(runtime):
+        runtime.run(main)
+        runtime.advance(10.0)
+    assert bulkhead.slots.taken == 0
+
+
+def test_a_slot_that_comes_free_while_the_waiter_looks_is_taken_without_waiting():
+    bulkhead = Bulkhead(1, queue=1)
+    slots = bulkhead.slots
+    assert slots.take()
+
+    class Released:
+        """The line's lock; the holder lets go just before a second caller gets it to join."""
+
+        def __init__(self, lock):
+            self.lock, self.times = lock, 0
+
+        def __enter__(self):
+            self.times += 1
+            if self.times == 2:
+                slots.taken -= 1
+            self.lock.acquire()
+
+        def __exit__(self, *_):
+            self.lock.release()
+
+    slots.line.lock = Released(slots.line.lock)
+    assert bulkhead.call(lambda: "reply") == "reply"
+    assert slots.taken == 0
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_cut_in_the_line_blames_nobody_and_a_cut_inside_does(queued):
+    """Circuit outside, bulkhead inside: a call that never got in says nothing about what it wanted to reach."""
+    runtime = VirtualRuntime()
+    bulkhead, breaker = Bulkhead(1, queue=1), CircuitBreaker(consecutive_failures=1)
+    pipeline = Pipeline(Timeout(1.0), breaker, bulkhead)
+
+    async def main():
+        if queued:
+            assert bulkhead.slots.take()
+        task = runtime.spawn(lambda: pipeline.acall(runtime.sleep, 50.0))
+        await runtime.sleep(2.0)
+        assert task.error is not None
+
+    with on(runtime):
+        runtime.run(main)
+    assert breaker.current_state == ("closed" if queued else "open")

@@ -1,0 +1,412 @@
+"""Hedge on virtual time: when it sends, which answer it takes, what it costs, and what becomes of the losers."""
+
+import math
+
+import pytest
+
+import resilience
+from resilience.core.call import Call
+from resilience.core.errors import CircuitOpenError, ConfigurationError, OverloadedError
+from resilience.pipeline import Pipeline
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.budget import RetryBudget
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.hedge import Hedge
+from resilience.policies.latencies import quantile
+from resilience.policies.policy import Policy
+from resilience.policies.retry import Retry
+from resilience.policies.timeout import Timeout
+from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
+from tests.composition.fake_time import on
+
+
+class Script:
+    """A function whose n-th call takes so long and comes to that; the last one repeats."""
+
+    def __init__(self, runtime, *steps):
+        self.runtime = runtime
+        self.steps = list(steps)
+        self.began = []
+        self.cut = []
+
+    async def __call__(self):
+        number = len(self.began)
+        took, result = self.steps[min(number, len(self.steps) - 1)]
+        self.began.append(self.runtime.now() - 1000.0)
+        try:
+            await self.runtime.sleep(took)
+        except BaseException:
+            self.cut.append(number)
+            raise
+        if isinstance(result, BaseException) or (isinstance(result, type) and issubclass(result, BaseException)):
+            raise result
+        return result
+
+
+class Busy:
+    status_code = 503
+    headers: dict[str, str] = {}
+
+
+class BusyForLong(Busy):
+    headers = {"retry-after": "5"}
+
+
+def play(policy, *steps):
+    """Return what the call came to, when, and the script as it went."""
+    runtime = VirtualRuntime()
+    script = Script(runtime, *steps)
+    with on(runtime):
+        try:
+            outcome = runtime.run(lambda: policy.acall(script))
+        except BaseException as error:
+            outcome = error
+        ended = runtime.now() - 1000.0
+        runtime.advance(100.0)
+    return outcome, ended, script
+
+
+def test_a_second_send_overtakes_a_slow_first_one():
+    outcome, ended, script = play(Hedge(after=0.05), (0.5, "slow"), (0.01, "fast"))
+    assert outcome == "fast"
+    assert ended == pytest.approx(0.06)
+    assert script.began == [0.0, pytest.approx(0.05)]
+    assert script.cut == [0]
+
+
+def test_the_first_may_still_win():
+    outcome, ended, script = play(Hedge(after=0.05), (0.06, "first"), (0.5, "second"))
+    assert (outcome, ended) == ("first", pytest.approx(0.06))
+    assert script.cut == [1]
+
+
+def test_a_quick_answer_is_asked_for_once():
+    outcome, _, script = play(Hedge(after=0.05), (0.04, "quick"))
+    assert outcome == "quick"
+    assert script.began == [0.0]
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("refused"), Busy()])
+def test_a_fast_failure_does_not_win_but_lets_the_next_send_begin(failure):
+    outcome, ended, script = play(Hedge(after=0.05), (0.01, failure), (0.02, "reply"))
+    assert (outcome, ended) == ("reply", pytest.approx(0.03))
+    assert script.began == [0.0, pytest.approx(0.01)]
+
+
+def test_a_failure_that_repeating_cannot_mend_is_handed_over_at_once():
+    outcome, _, script = play(Hedge(after=0.05), (0.01, KeyError("no such")))
+    assert isinstance(outcome, KeyError)
+    assert len(script.began) == 1
+
+
+def test_a_failure_waits_for_what_is_still_under_way():
+    outcome, ended, _ = play(Hedge(after=0.05), (0.5, "late"), (0.01, KeyError("no such")))
+    assert (outcome, ended) == ("late", 0.5)
+
+
+def test_a_server_that_asks_for_a_pause_gets_no_second_send():
+    busy = BusyForLong()
+    outcome, _, script = play(Hedge(after=0.05), (0.01, busy))
+    assert outcome is busy
+    assert len(script.began) == 1
+
+
+def test_when_all_fail_the_last_failure_is_raised():
+    outcome, _, script = play(Hedge(after=0.05, extra=2), (0.2, ConnectionError("1")), (0.1, ConnectionError("2")))
+    assert isinstance(outcome, ConnectionError)
+    assert str(outcome) == "1"
+    assert len(script.began) == 3
+
+
+def test_a_rejection_counts_for_less_than_what_happened():
+    outcome, _, _ = play(Hedge(after=0.05), (0.2, ConnectionError("refused")), (0.01, OverloadedError("full")))
+    assert isinstance(outcome, ConnectionError)
+    outcome, _, script = play(Hedge(after=0.05), (0.0, CircuitOpenError("open")))
+    assert isinstance(outcome, CircuitOpenError)
+    assert len(script.began) == 1
+
+
+def test_a_rejected_send_is_not_paid_for():
+    budget = RetryBudget(0.0, min_per_second=1.0)
+    outcome, _, script = play(Hedge(after=0.05, budget=budget), (0.2, "reply"), (0.01, OverloadedError("full")))
+    assert outcome == "reply"
+    assert len(script.began) == 2
+    assert budget.state.balance(1000.0) == 10.0
+    play(Hedge(after=0.05, budget=False), (0.2, "reply"), (0.01, OverloadedError("full")))
+
+
+def test_extra_sends_are_a_share_of_the_calls():
+    budget = RetryBudget(0.1, min_per_second=0.0)
+    hedge = Hedge(after=0.05, budget=budget)
+    sends = sum(len(play(hedge, (0.06, "reply"))[2].began) for _ in range(100))
+    assert sends == 110
+
+
+def test_an_empty_budget_leaves_the_first_send_alone():
+    outcome, ended, script = play(
+        Hedge(after=0.05, budget=RetryBudget(0.0, min_per_second=0.0)), (0.5, "late"), (0.0, "never")
+    )
+    assert (outcome, ended, len(script.began)) == ("late", 0.5, 1)
+
+
+def test_retries_and_hedges_share_one_limit_and_one_budget():
+    budget = RetryBudget(0.0, min_per_second=0.2)
+    pipeline = Pipeline(Retry(4, budget=budget, wait=0.0), Hedge(after=0.05))
+    hedge = pipeline.policies[1]
+    assert hedge.state is budget.state
+    assert hedge.shares
+    outcome, _, script = play(pipeline, (0.06, ConnectionError("down")))
+    assert isinstance(outcome, ConnectionError)
+    assert len(script.began) == 3, "one and the budget's two"
+    pipeline = Pipeline(Retry(3, budget=False, wait=0.0), Hedge(after=0.05, budget=False))
+    assert len(play(pipeline, (0.06, ConnectionError("down")))[2].began) == 3
+    pipeline = Pipeline(Retry(1, budget=False), Hedge(after=0.05, budget=False))
+    assert len(play(pipeline, (0.06, "reply"))[2].began) == 1
+
+
+def test_retries_further_in_count_too():
+    pipeline = Pipeline(Retry(5, wait=0.0, budget=False), Hedge(after=0.05, budget=False), Retry(2, wait=0.0))
+    assert len(play(pipeline, (0.06, ConnectionError("down")))[2].began) == 5
+
+
+def test_budgets_of_its_own_stay():
+    own = RetryBudget()
+    retry = Retry()
+    assert Pipeline(retry, Hedge(after=1, budget=own)).policies[1].state is own.state
+    assert Pipeline(retry, Hedge(after=1, budget=False)).policies[1].state is None
+    assert not Pipeline(Retry(budget=False), Hedge(after=1)).policies[1].shares
+    shared = Pipeline(Retry(budget=own), Hedge(after=1, budget=own)).policies[1]
+    assert shared.shares, "or every call would pay in twice"
+    assert Hedge(after=1).sharing(None).state is None
+
+
+class Unrepeatable(Policy):
+    async def around(self, call, proceed):
+        call.repeatable = False
+        return await proceed(call)
+
+
+def test_what_is_not_repeatable_is_sent_once():
+    outcome, _, script = play(Pipeline(Unrepeatable(), Hedge(after=0.05)), (0.5, "reply"))
+    assert outcome == "reply"
+    assert len(script.began) == 1
+
+
+def test_nobody_waits_for_a_loser():
+    runtime = VirtualRuntime()
+    cleaned = []
+
+    async def slow():
+        if not cleaned:
+            cleaned.append("begun")
+            try:
+                await runtime.sleep(5.0)
+            finally:
+                async with runtime.shield():
+                    await runtime.sleep(50.0)
+                cleaned.append(runtime.now())
+        return "fast"
+
+    with on(runtime):
+        assert runtime.run(lambda: Hedge(after=0.05).acall(slow)) == "fast"
+        assert runtime.now() == pytest.approx(1000.05)
+        runtime.advance(100.0)
+    assert cleaned == ["begun", pytest.approx(1050.05)]
+
+
+def test_a_caller_who_is_cut_leaves_when_everything_is_as_before():
+    runtime = VirtualRuntime()
+    bulkhead = Bulkhead(2)
+    pipeline = Pipeline(Hedge(after=0.05), bulkhead)
+    left = []
+
+    async def slow():
+        try:
+            await runtime.sleep(5.0)
+        finally:
+            async with runtime.shield():
+                await runtime.sleep(1.0)
+
+    async def caller():
+        try:
+            await pipeline.acall(slow)
+        finally:
+            left.append((runtime.now(), bulkhead.slots.taken))
+
+    with on(runtime):
+        task = runtime.spawn(caller)
+        runtime.advance(0.1)
+        assert bulkhead.slots.taken == 2
+        runtime.cancel(task)
+        runtime.advance(10.0)
+    assert left == [(pytest.approx(1001.1), 0)]
+    assert isinstance(task.error, VirtualCancelled)
+
+
+def test_a_loser_that_had_its_time_is_to_blame_and_one_that_had_not_is_not():
+    for after, opened in ((0.1, True), (0.01, False)):
+        breaker = CircuitBreaker(consecutive_failures=1)
+        runtime = VirtualRuntime()
+        script = Script(runtime, (5.0, "hung"), (0.0, "reply"))
+        with on(runtime):
+            # The breaker is a stranger's here: one per endpoint, of which the second is fine.
+            calls = []
+
+            class Once(Policy):
+                async def around(self, call, proceed, calls=calls, breaker=breaker):
+                    calls.append(call)
+                    return await (breaker.around(call, proceed) if len(calls) == 1 else proceed(call))
+
+            assert (
+                runtime.run(lambda once=Once(), after=after: Pipeline(Hedge(after=after), once).acall(script))
+                == "reply"
+            )
+            runtime.advance(1.0)
+        assert (breaker.current_state == "open") is opened
+        assert [getattr(call, "lost", None) for call in calls] == [True, None]
+        assert [getattr(call, "hedging", False) for call in calls] == [False, True]
+
+
+def test_a_send_that_stands_in_a_line_is_not_helped_by_another():
+    bulkhead = Bulkhead(1, queue=5)
+    bulkhead.slots.take()
+    runtime = VirtualRuntime()
+    script = Script(runtime, (0.0, "reply"))
+
+    async def free():
+        await runtime.sleep(0.5)
+        bulkhead.slots.give_back()
+
+    with on(runtime):
+        runtime.spawn(free)
+        assert runtime.run(lambda: Pipeline(Hedge(after=0.05), bulkhead).acall(script)) == "reply"
+        runtime.advance(1.0)
+    assert script.began == [0.5]
+    assert bulkhead.slots.taken == 0
+
+
+def test_interpreter_exits_and_cancellations_of_the_works_own_pass_through():
+    outcome, _, script = play(Hedge(after=0.05), (0.2, "never"), (0.01, KeyboardInterrupt()))
+    assert isinstance(outcome, KeyboardInterrupt)
+    assert script.cut == [0]
+
+
+def test_it_works_under_a_timeout():
+    outcome, ended, script = play(Pipeline(Timeout(1.0), Hedge(after=0.3)), (5.0, "never"))
+    assert isinstance(outcome, resilience.DeadlineExceededError)
+    assert ended == 1.0
+    assert script.began == [0.0, pytest.approx(0.3)]
+    assert sorted(script.cut) == [0, 1]
+
+
+def test_no_send_begins_at_the_deadline():
+    outcome, _, script = play(Pipeline(Timeout(0.3), Hedge(after=0.3)), (0.2, "reply"))
+    assert outcome == "reply"
+    outcome, _, script = play(Pipeline(Timeout(0.3), Hedge(after=0.3)), (5.0, "never"))
+    assert isinstance(outcome, resilience.DeadlineExceededError)
+    assert len(script.began) == 1
+
+
+def test_the_delay_follows_the_latencies_up_to_its_ceiling():
+    hedge = Hedge(after=quantile(0.9, ceiling=1.0))
+    assert hedge.delay(1000.0) == 1.0, "nothing is known yet"
+    for _ in range(20):
+        play(hedge, (0.1, "reply"))
+    assert 0.1 <= hedge.delay(1000.0) <= 0.106
+    _, _, script = play(hedge, (2.0, "late"), (0.01, "reply"))
+    assert len(script.began) == 2
+    assert 0.1 <= script.began[1] <= 0.106
+
+
+class Replies(Policy):
+    """Gives the call something that drops replies, as calls to endpoints have."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self.dropped = []
+
+    async def around(self, call, proceed):
+        class Discarding(Call):
+            __slots__ = ()
+
+            @staticmethod
+            async def discard(reply, runtime=self.runtime, dropped=self.dropped):
+                await runtime.sleep(0.01)
+                dropped.append(reply)
+
+        call.__class__ = Discarding
+        return await proceed(call)
+
+
+class Stubborn:
+    """Work that answers although it was cut."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self.calls = 0
+
+    async def __call__(self):
+        self.calls += 1
+        if self.calls == 2:
+            return "second"
+        try:
+            await self.runtime.sleep(10.0)
+        except VirtualCancelled:
+            return "first, after all"
+
+
+def test_replies_that_nobody_takes_are_dropped():
+    runtime = VirtualRuntime()
+    replies = Replies(runtime)
+    with on(runtime):
+        pipeline = Pipeline(replies, Hedge(after=0.05))
+        assert runtime.run(lambda: pipeline.acall(Stubborn(runtime))) == "second"
+        runtime.advance(1.0)
+        assert replies.dropped == ["first, after all"]
+        busy = Busy()
+        assert runtime.run(lambda: pipeline.acall(Script(runtime, (0.1, busy), (0.2, "reply")))) == "reply"
+        runtime.advance(1.0)
+        assert replies.dropped == ["first, after all", busy]
+        # Both arrive at the same instant.
+        exact = Pipeline(replies, Hedge(after=0.0625))
+        assert runtime.run(lambda: exact.acall(Script(runtime, (0.125, "one"), (0.0625, "two")))) in {"one", "two"}
+        runtime.advance(1.0)
+        assert len(replies.dropped) == 3
+        # And where the caller is cut.
+        task = runtime.spawn(lambda: pipeline.acall(Script(runtime, (0.04, busy), (9.0, "never"))))
+        runtime.advance(1.0)
+        runtime.cancel(task)
+        runtime.advance(1.0)
+        assert task.done
+        assert replies.dropped[3:] == [busy]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"after": 0}, "after"),
+        ({"after": -1.0}, "after"),
+        ({"after": math.nan}, "after"),
+        ({"after": math.inf}, "after"),
+        ({"after": "1"}, "after"),
+        ({"after": 1.0, "extra": 0}, "extra"),
+        ({"after": 1.0, "extra": 1.5}, "extra"),
+        ({"after": 1.0, "budget": 0.2}, "budget"),
+        ({"after": 1.0, "budget": True}, "budget"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, argument):
+    with pytest.raises(ConfigurationError) as caught:
+        Hedge(**arguments)
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("q", [0, 1, -0.5, math.nan, "0.9"])
+def test_bad_quantiles_are_named(q):
+    with pytest.raises(ConfigurationError, match="q="):
+        quantile(q, ceiling=1.0)
+
+
+def test_a_quantile_needs_a_ceiling():
+    with pytest.raises(ConfigurationError, match="ceiling"):
+        quantile(0.95, ceiling=0)

@@ -1,0 +1,173 @@
+"""A limit on the whole inside, however it was begun."""
+
+import threading
+
+import anyio
+import pytest
+
+from resilience.core.call import ambient
+from resilience.core.errors import DeadlineExceededError
+from resilience.core.outcome import Sent
+from resilience.pipeline import Pipeline
+from resilience.policies.policy import Policy
+from resilience.policies.retry import Retry
+from resilience.policies.timeout import Timeout
+from resilience.runtimes.entry import deadline
+from resilience.runtimes.virtual import VirtualRuntime
+from tests.composition.fake_time import BlockingOnFakeTime, on
+
+A_MOMENT = 0.001
+PATIENCE = 60.0
+
+
+def test_a_thread_is_left_behind_when_its_time_is_up():
+    proceed = threading.Event()
+    ended = threading.Event()
+
+    @Timeout(A_MOMENT)
+    def function():
+        proceed.wait(PATIENCE)
+        ended.set()
+
+    with pytest.raises(DeadlineExceededError, match=r"took longer than its 0\.001 s") as caught:
+        function()
+    assert caught.value.sent is Sent.MAYBE
+    assert "function" in caught.value.service
+    assert not ended.is_set()
+    proceed.set()
+    assert ended.wait(PATIENCE)
+
+
+async def test_a_task_is_cancelled_when_its_time_is_up(anyio_backend):
+    ended = []
+
+    @Timeout(A_MOMENT)
+    async def function():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(1)
+
+    with pytest.raises(DeadlineExceededError):
+        await function()
+    assert ended
+
+
+async def test_work_that_takes_its_cancellation_for_an_answer(anyio_backend):
+    @Timeout(A_MOMENT)
+    async def function():
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            return "saved"
+
+    assert await function() == "saved"
+
+
+def test_work_that_takes_its_cancellation_for_an_answer_on_virtual_time():
+    runtime = VirtualRuntime()
+
+    @Timeout(1.0)
+    async def function():
+        try:
+            await runtime.sleep(9.0)
+        except BaseException:
+            return "saved"
+
+    with on(runtime):
+        assert runtime.run(function) == "saved"
+
+
+@pytest.mark.parametrize("error", [TimeoutError("mine"), TimeoutError(), DeadlineExceededError("mine"), KeyError("x")])
+def test_errors_of_the_work_itself_pass_through(error):
+    def function():
+        raise error
+
+    with on(BlockingOnFakeTime()), pytest.raises(type(error)) as caught:
+        Timeout(5.0).call(function)
+    assert caught.value is error
+
+
+def test_the_earlier_of_deadline_and_timeout_wins():
+    runtime = VirtualRuntime()
+
+    async def ended(limit, around):
+        began = runtime.now()
+        with deadline(around), pytest.raises(DeadlineExceededError):
+            await Timeout(limit).acall(runtime.sleep, 50.0)
+        return runtime.now() - began
+
+    async def main():
+        assert await ended(2.0, 5.0) == 2.0
+        assert await ended(5.0, 2.0) == 2.0
+
+    with on(runtime):
+        runtime.run(main)
+
+
+def test_what_is_called_inside_sees_the_deadline():
+    seen = []
+
+    class Look(Policy):
+        async def around(self, call, proceed):
+            seen.append(call.remaining())
+            return await proceed(call)
+
+    runtime = BlockingOnFakeTime()
+    with on(runtime):
+        Timeout(5.0).call(lambda: Look().call(lambda: seen.append(ambient.get().deadline)))
+        Look().call(lambda: None)
+    assert seen == [5.0, 1005.0, float("inf")]
+
+
+def test_no_work_is_begun_when_there_is_no_time_left():
+    runtime = BlockingOnFakeTime()
+    began = []
+
+    class Slow(Policy):
+        async def around(self, call, proceed):
+            runtime.clock += 3.0
+            return await proceed(call)
+
+    with on(runtime), deadline(2.0), pytest.raises(DeadlineExceededError) as caught:
+        Pipeline(Slow(), Timeout(5.0)).call(began.append, 1)
+    assert caught.value.sent is Sent.NO
+    assert not began
+
+
+def test_an_inner_timeout_is_worth_another_attempt_until_the_outer_one_is_over():
+    runtime = VirtualRuntime()
+    began = []
+
+    @Pipeline(Timeout(2.5), Retry(10, wait=0.0, budget=False), Timeout(1.0))
+    async def function():
+        began.append(runtime.now())
+        await runtime.sleep(50.0)
+
+    async def main():
+        with pytest.raises(DeadlineExceededError):
+            await function()
+        return runtime.now()
+
+    with on(runtime):
+        assert runtime.run(main) == 1002.5
+    assert began == [1000.0, 1001.0, 1002.0]
+
+
+def test_a_retry_around_a_timeout_knows_what_happened_inside_it():
+    """A thread's work has its own copy of the call: what is learnt there comes back when it ends in time."""
+    runtime = BlockingOnFakeTime()
+    sends = []
+
+    @Pipeline(Retry(5, wait=0.0, budget=False), Timeout(60.0), Retry(2, wait=0.0, budget=False))
+    def function():
+        sends.append(1)
+        raise ConnectionError
+
+    with on(runtime), pytest.raises(ConnectionError):
+        function()
+    assert len(sends) == 5
+
+
+def test_a_timeout_that_cannot_be_waited_for_by_the_system():
+    assert Timeout(1e300).call(lambda: "reply") == "reply"
