@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from resilience.core.outcome import GOOD, UNKNOWN, Err
+from resilience.http.failures import failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,25 +31,40 @@ class _Settling:
         if not self._attempt.settled:
             self._attempt.settle(self._attempt.verdict or GOOD, self._call.runtime.now())
 
-    def died(self, error: BaseException) -> None:
+    def died(self, error: BaseException) -> BaseException:
+        """Settle, and return what to tell the reader."""
         attempt, call = self._attempt, self._call
-        if isinstance(error, Exception):
+        now = call.runtime.now()
+        if not isinstance(error, Exception):  # cancelled, or the reader's generator was closed
+            attempt.settle(attempt.verdict or UNKNOWN, now)
+            return error
+        if not attempt.settled:
             attempt.error = error
-            # The table's verdict of the exception, without the proofs that only count before headers.
-            verdict = call.classify(Err(error), call) if call.classify is not None else UNKNOWN
-        else:  # cancelled, or the reader's generator was closed
-            verdict = attempt.verdict or UNKNOWN
-        attempt.settle(verdict, call.runtime.now())
+            attempt.settle(call.classify(Err(error), call) if call.classify is not None else UNKNOWN, now)
+        return failure(error, [call], cut=now >= call.body_until)
+
+    def hurry(self, seconds: float) -> None:
+        """Give the rest at most `seconds`: it is read only to keep its connection. The headers have told enough."""
+        attempt, now = self._attempt, self._call.runtime.now()
+        attempt.judge(attempt.verdict or GOOD, now)
+        if attempt.wire is not None:
+            attempt.wire.until = min(self._call.body_until, now + seconds)  # type: ignore[misc]  # see at_headers()
 
     def __del__(self) -> None:
-        self.done()
+        if not self._attempt.settled:
+            self._attempt.abandon(self._attempt.verdict or GOOD)
 
 
 class BlockingBody(_Settling, httpx.SyncByteStream):
     """A body read by a thread."""
 
     def __init__(
-        self, call: RoutedCall, attempt: Attempt, inner: httpx.SyncByteStream, rest: Iterator[bytes], head: tuple[bytes, ...]
+        self,
+        call: RoutedCall,
+        attempt: Attempt,
+        inner: httpx.SyncByteStream,
+        rest: Iterator[bytes],
+        head: tuple[bytes, ...],
     ) -> None:
         super().__init__(call, attempt, head)
         self._inner = inner
@@ -59,8 +75,10 @@ class BlockingBody(_Settling, httpx.SyncByteStream):
         try:
             yield from self._rest
         except BaseException as error:
-            self.died(error)
-            raise
+            raised = self.died(error)
+            if raised is error:
+                raise
+            raise raised from raised.__cause__
         self.done()
 
     def close(self) -> None:
@@ -93,8 +111,10 @@ class AsyncBody(_Settling, httpx.AsyncByteStream):
             async for chunk in self._rest:
                 yield chunk
         except BaseException as error:
-            self.died(error)
-            raise
+            raised = self.died(error)
+            if raised is error:
+                raise
+            raise raised from raised.__cause__
         self.done()
 
     async def aclose(self) -> None:
@@ -103,3 +123,19 @@ class AsyncBody(_Settling, httpx.AsyncByteStream):
             await self._inner.aclose()
         finally:
             self.done()
+
+
+async def in_time(call: RoutedCall, inner: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Go through a body whose stream keeps no deadline itself, cancelling what is late."""
+    limit = call.body_until
+    while True:
+        try:
+            chunk = await call.runtime.limit(limit - call.runtime.now(), inner.__anext__)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            if call.runtime.now() < limit:
+                raise
+            message = "the body did not end before the deadline"
+            raise httpx.ReadTimeout(message, request=call.request) from error
+        yield chunk

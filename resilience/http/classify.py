@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Sent, Verdict
+from resilience.http.replay import replayable
 from resilience.policies.verdicts import CERTIFICATE, CONNECT_FAILED, judge_error, judge_status, roots
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ HUNG_AFTER = 0.05
 HUNG_FACTOR = 3.0
 
 _CUT_UNSENT = Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO)
+_CERTIFICATE_UNPROVED = Verdict(Blame.BAD, retry=True, sent=Sent.MAYBE, elsewhere=True)
 _STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
 _STALE_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO, stale=True)
 _NOT_PROCESSED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
@@ -45,9 +47,9 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         return UNKNOWN
     attempt = call.attempts[-1]
     wire = attempt.wire
-    if wire is None:  # a foreign transport: nothing can be proved
-        return verdict if verdict is not CERTIFICATE else Verdict(Blame.BAD, retry=True, sent=Sent.MAYBE, elsewhere=True)
     kind = type(error).__name__
+    if wire is None:
+        return _judge_unproved(verdict, kind, attempt, call)
     if kind in _CONNECTING and wire.written == 0:
         if verdict is CERTIFICATE:
             return verdict
@@ -56,10 +58,19 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         return _judge_cut(attempt, wire, call.runtime.now())
     if kind in _DISCONNECTED:
         if unprocessed(error):
-            return _NOT_PROCESSED
+            # The server has not touched it, but our end may have used up a body that cannot be produced again.
+            return _NOT_PROCESSED if replayable(call.request) else UNKNOWN
         if wire.reused and wire.received == 0:
             return _STALE if wire.written else _STALE_UNSENT
     return verdict
+
+
+def _judge_unproved(verdict: Verdict, kind: str, attempt: Attempt, call: Call) -> Verdict:
+    # A foreign transport: what was sent cannot be known, and whether the deadline has cut it only by the clock.
+    if verdict is CERTIFICATE:
+        return _CERTIFICATE_UNPROVED
+    now = call.runtime.now()
+    return UNKNOWN if kind in _TIMED_OUT and now >= call.deadline and not hung(attempt, now) else verdict
 
 
 def _judge_cut(attempt: Attempt, wire: Wire, now: float) -> Verdict:

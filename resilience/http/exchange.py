@@ -6,14 +6,17 @@ truncated answer is a failed attempt like any other. Everything else commits at 
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import httpx
 
-from resilience.http.body import AsyncBody, BlockingBody
+from resilience.http.body import AsyncBody, BlockingBody, in_time
 from resilience.http.pool import CALL, AsyncPool, BlockingPool
 from resilience.http.private import AsyncEndpointTransport, EndpointTransport, sibling
+from resilience.http.together import Together
+from resilience.runtimes.anyio import ANYIO
 
 if TYPE_CHECKING:
     import ssl
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
     from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
+    from resilience.core.slots import Slots
     from resilience.http.options import PoolOptions
 
 # Bytes of body read inside an attempt.
 BUFFER = 1024 * 1024
 # Bytes of an answer that will not be handed out which are worth reading to keep its connection.
 DRAIN = 64 * 1024
+# Seconds that reading them may take: the next attempt is waiting.
+DRAIN_TIME = 0.05
 
 TransportT = TypeVar("TransportT", EndpointTransport, AsyncEndpointTransport)
 
@@ -62,10 +68,15 @@ class _Transports(Generic[TransportT]):
 class BlockingExchange:
     """Sends with threads."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions) -> None:
-        self._transports = _Transports(
-            lambda endpoint: EndpointTransport(BlockingPool(endpoint, ssl_context, options), ssl_context)
-        )
+    def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions, total: Slots | None = None) -> None:
+        together = Together(options, total)
+
+        def build(endpoint: Endpoint) -> EndpointTransport:
+            pool = BlockingPool(endpoint, ssl_context, options, together)
+            together.join(pool)
+            return EndpointTransport(pool, ssl_context)
+
+        self._transports = _Transports(build)
 
     async def send(self, call: RoutedCall) -> httpx.Response:
         """Send the call's request to the endpoint of its latest attempt. Never suspends."""
@@ -75,9 +86,9 @@ class BlockingExchange:
         response = transport.handle_request(sibling(request, {**request.extensions, CALL: call}))
         return receive(call, attempt, response)
 
-    async def discard(self, response: httpx.Response, /) -> None:
-        """Drop an answer that will not be handed out."""
-        discard(response)
+    async def discard(self, response: httpx.Response, /) -> bool:
+        """Drop an answer that will hardly be handed out; tells whether it still could be."""
+        return discard(response)
 
     def close_endpoint(self, endpoint: Endpoint) -> None:
         """Close what is idle at an endpoint that has left."""
@@ -94,10 +105,15 @@ class BlockingExchange:
 class AsyncExchange:
     """Sends with tasks."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions) -> None:
-        self._transports = _Transports(
-            lambda endpoint: AsyncEndpointTransport(AsyncPool(endpoint, ssl_context, options), ssl_context)
-        )
+    def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions, total: Slots | None = None) -> None:
+        together = Together(options, total)
+
+        def build(endpoint: Endpoint) -> AsyncEndpointTransport:
+            pool = AsyncPool(endpoint, ssl_context, options, together)
+            together.join(pool)
+            return AsyncEndpointTransport(pool, ssl_context)
+
+        self._transports = _Transports(build)
 
     async def send(self, call: RoutedCall) -> httpx.Response:
         """Send the call's request to the endpoint of its latest attempt."""
@@ -107,9 +123,9 @@ class AsyncExchange:
         response = await transport.handle_async_request(sibling(request, {**request.extensions, CALL: call}))
         return await areceive(call, attempt, response)
 
-    async def discard(self, response: httpx.Response, /) -> None:
-        """Drop an answer that will not be handed out."""
-        await adiscard(response)
+    async def discard(self, response: httpx.Response, /) -> bool:
+        """Drop an answer that will hardly be handed out; tells whether it still could be."""
+        return await adiscard(response)
 
     async def close_endpoint(self, endpoint: Endpoint) -> None:
         """Close what is idle at an endpoint that has left."""
@@ -123,13 +139,15 @@ class AsyncExchange:
             await transport.aclose()
 
 
-# From the headers on. Sync and async differ in nothing but their awaits; each is short enough to be read beside the other.
+# From the headers on. Sync and async differ in nothing but their awaits; each is short enough to be read beside the other
 
 
 def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> httpx.Response:
     """Take over an answer at its headers, with its body where that belongs to the attempt."""
-    _at_headers(call, attempt, response)
+    at_headers(call, attempt, response)
     stream = cast("httpx.SyncByteStream", response.stream)
+    if isinstance(stream, httpx.ByteStream):  # a mock's: it is all there, and nobody may ever read it
+        return response
     chunks = iter(stream)
     if not (call.buffered and call.repeatable):
         response.stream = BlockingBody(call, attempt, stream, chunks, ())
@@ -153,9 +171,13 @@ def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> htt
 
 async def areceive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> httpx.Response:
     """Take over an answer at its headers, with its body where that belongs to the attempt."""
-    _at_headers(call, attempt, response)
+    at_headers(call, attempt, response)
     stream = cast("httpx.AsyncByteStream", response.stream)
+    if isinstance(stream, httpx.ByteStream):
+        return response
     chunks = stream.__aiter__()
+    if attempt.wire is None and call.body_until != math.inf:
+        chunks = in_time(call, chunks)
     if not (call.buffered and call.repeatable):
         response.stream = AsyncBody(call, attempt, stream, chunks, ())
         return response
@@ -169,14 +191,16 @@ async def areceive(call: RoutedCall, attempt: Attempt, response: httpx.Response)
                 response.stream = AsyncBody(call, attempt, stream, chunks, tuple(head))
                 return response
     except BaseException:
-        await stream.aclose()
+        async with call.runtime.shield():
+            await stream.aclose()
         raise
     await stream.aclose()
     response.stream = httpx.ByteStream(b"".join(head))
     return response
 
 
-def _at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> None:
+def at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> None:
+    """Note that the headers are there: from now on the body's deadline counts."""
     attempt.status = response.status_code
     attempt.answered = call.runtime.now()
     wire = attempt.wire
@@ -184,34 +208,50 @@ def _at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) ->
         wire.until = call.body_until  # type: ignore[misc]  # ours; the port only promises to read
 
 
-def discard(response: httpx.Response) -> None:
-    """Read what is small, so that its connection can be kept; close the rest."""
+def discard(response: httpx.Response) -> bool:
+    """Take what is small off the connection, so that both can be kept; close the rest. Tells whether it was kept."""
     stream = cast("httpx.SyncByteStream", response.stream)
     if isinstance(stream, httpx.ByteStream):
-        return
+        return True
+    kept: list[bytes] | None = [] if _small(response) else None
     try:
-        if _small(response):
-            for _ in stream:
-                pass
+        if kept is not None:
+            _hurry(stream)
+            kept.extend(stream)
     except httpx.HTTPError:  # it was to be dropped anyway
-        pass
+        kept = None
     finally:
         stream.close()
+    return _keep(response, kept)
 
 
-async def adiscard(response: httpx.Response) -> None:
-    """Read what is small, so that its connection can be kept; close the rest."""
+async def adiscard(response: httpx.Response) -> bool:
+    """Take what is small off the connection, so that both can be kept; close the rest. Tells whether it was kept."""
     stream = cast("httpx.AsyncByteStream", response.stream)
     if isinstance(stream, httpx.ByteStream):
-        return
+        return True
+    kept: list[bytes] | None = [] if _small(response) else None
     try:
-        if _small(response):
-            async for _ in stream:
-                pass
+        if kept is not None:
+            _hurry(stream)
+            kept.extend([chunk async for chunk in stream])
     except httpx.HTTPError:  # it was to be dropped anyway
-        pass
+        kept = None
     finally:
-        await stream.aclose()
+        async with ANYIO.shield():
+            await stream.aclose()
+    return _keep(response, kept)
+
+
+def _hurry(stream: object) -> None:
+    if isinstance(stream, BlockingBody | AsyncBody):
+        stream.hurry(DRAIN_TIME)
+
+
+def _keep(response: httpx.Response, kept: list[bytes] | None) -> bool:
+    if kept is not None:
+        response.stream = httpx.ByteStream(b"".join(kept))
+    return kept is not None
 
 
 def _small(response: httpx.Response) -> bool:

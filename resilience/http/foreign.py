@@ -35,9 +35,9 @@ class BlockingForeignExchange:
         response = self._transport.handle_request(sibling(request, _shortened(request, call, attempt)))
         return receive(call, attempt, response)
 
-    async def discard(self, response: httpx.Response, /) -> None:
-        """Drop an answer that will not be handed out."""
-        discard(response)
+    async def discard(self, response: httpx.Response, /) -> bool:
+        """Drop an answer that will hardly be handed out; tells whether it still could be."""
+        return discard(response)
 
     def close_endpoint(self, endpoint: Endpoint) -> None:
         """Nothing of an endpoint is ours here."""
@@ -58,22 +58,19 @@ class AsyncForeignExchange:
         attempt = call.attempts[-1]
         request: httpx.Request = call.request
         twin = sibling(request, _shortened(request, call, attempt))
-
-        async def exchange() -> httpx.Response:
-            return await areceive(call, attempt, await self._transport.handle_async_request(twin))
-
         left = attempt.until - call.runtime.now()
         try:
-            return await call.runtime.limit(left, exchange)
+            response = await call.runtime.limit(left, lambda: self._transport.handle_async_request(twin))
         except TimeoutError as error:
             if isinstance(error, httpx.HTTPError) or call.runtime.now() < attempt.until:
                 raise
             message = f"no answer within the attempt's {attempt.until - attempt.started:.3g} s"
             raise httpx.ReadTimeout(message, request=request) from error
+        return await areceive(call, attempt, response)
 
-    async def discard(self, response: httpx.Response, /) -> None:
-        """Drop an answer that will not be handed out."""
-        await adiscard(response)
+    async def discard(self, response: httpx.Response, /) -> bool:
+        """Drop an answer that will hardly be handed out; tells whether it still could be."""
+        return await adiscard(response)
 
     async def close_endpoint(self, endpoint: Endpoint) -> None:
         """Nothing of an endpoint is ours here."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 
+from resilience.http.multiplex import Multiplexer
 from resilience.http.wire import AsyncWire, BlockingWire, Wire
 from resilience.runtimes.anyio import ANYIO
 
@@ -24,18 +25,25 @@ if TYPE_CHECKING:
     from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
     from resilience.http.options import PoolOptions
+    from resilience.http.together import Together
 
 CALL = "resilience_call"
 """Where a request's extensions carry the call it belongs to, down to the connection."""
+
+# What a connection that the server closed while it was idle raises when it is used again.
+_DISCONNECTED = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
 
 
 class _Lists:
     """Idle connections by what they were verified for: origin, and the server name that TLS was asked to check."""
 
-    def __init__(self, endpoint: Endpoint, ssl_context: ssl.SSLContext | None, options: PoolOptions) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ssl_context: ssl.SSLContext | None, options: PoolOptions, together: Together
+    ) -> None:
         self.endpoint = endpoint
         self.ssl_context = ssl_context
         self.options = options
+        self.together = together
         self.idle: dict[tuple[bytes, bytes, int | None, str | None], deque[Any]] = {}
         self.opened = 0
         """Connections dialled so far."""
@@ -51,6 +59,15 @@ class _Lists:
         """Return how many connections are idle now."""
         return sum(len(connections) for connections in self.idle.values())
 
+    def oldest(self) -> Any | None:  # noqa: ANN401 - a connection of the pool's kind
+        """Take out the connection that has been idle for longest; None when there is none."""
+        for connections in list(self.idle.values()):
+            try:
+                return connections.popleft()
+            except IndexError:
+                continue
+        return None
+
     def take_all(self) -> list[Any]:
         """Empty the lists; the caller closes what was in them."""
         taken: list[Any] = []
@@ -64,6 +81,7 @@ class _Lists:
 
     def arguments(self, request: httpcore.Request, wire: Wire) -> dict[str, Any]:
         options = self.options
+        wire.prior_knowledge = options.http2 and not options.http1
         return {
             "origin": request.url.origin,
             "ssl_context": self.ssl_context,
@@ -98,6 +116,8 @@ class BlockingPool(_Lists):
         connections = self.list_for(request)
         connection = None if call.fresh else self._take(connections)
         if connection is None:
+            while (spare := self.together.spare()) is not None:
+                spare.close()
             wire = BlockingWire(self.endpoint)
             connection = BlockingConnection(**self.arguments(request, wire))
             connection.wire = wire
@@ -106,10 +126,10 @@ class BlockingPool(_Lists):
         wire.begin(call, call.attempts[-1])
         try:
             response = connection.handle_request(request)
-        except BaseException:
+        except BaseException as error:
             wire.call = None
             connection.close()
-            if wire.reused and wire.received == 0:
+            if wire.reused and wire.received == 0 and isinstance(error, _DISCONNECTED):
                 self.drop_idle()
             raise
         response.stream = _BlockingBody(response.stream, self, connections, connection)
@@ -121,7 +141,7 @@ class BlockingPool(_Lists):
                 connection = connections.pop()
             except IndexError:  # another thread was faster
                 return None
-            if not connection.has_expired():
+            if not (connection.has_expired() or connection.wire.ended()):
                 return connection
             connection.close()
         return None
@@ -129,10 +149,13 @@ class BlockingPool(_Lists):
     def put_back(self, connections: deque[BlockingConnection], connection: BlockingConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or self.closing or len(connections) >= self.options.max_idle:
+        if not connection.is_idle() or self.together.full():
             connection.close()
             return
         connections.append(connection)
+        if self.closing:  # looked at last, so that a connection cannot slip in behind the one who closes
+            self.drop_idle()
+            return
         # The oldest is at the other end: close one that nobody will use any more, so that they never pile up.
         try:
             oldest = connections[0]
@@ -150,6 +173,7 @@ class BlockingPool(_Lists):
     def close(self) -> None:
         """Close what is idle now, and what is still in use as soon as it is not."""
         self.closing = True
+        self.together.leave(self)
         self.drop_idle()
 
     def __enter__(self) -> Self:
@@ -172,6 +196,10 @@ class _BlockingBody:
         self._connections = connections
         self._connection: BlockingConnection | None = connection
 
+    def __del__(self) -> None:
+        if self._connection is not None:  # abandoned
+            self._connection.close()
+
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._inner)
 
@@ -191,25 +219,41 @@ class _BlockingBody:
 class AsyncPool(_Lists):
     """What an ``httpx.AsyncHTTPTransport`` sends through, for tasks."""
 
+    def __init__(
+        self, endpoint: Endpoint, ssl_context: ssl.SSLContext | None, options: PoolOptions, together: Together
+    ) -> None:
+        super().__init__(endpoint, ssl_context, options, together)
+        self._multiplexer = Multiplexer(self) if options.http2 else None
+
+    def connection_for(self, request: httpcore.Request, wire: AsyncWire) -> AsyncConnection:
+        """Return a new connection over `wire`, not dialled yet."""
+        connection = AsyncConnection(**self.arguments(request, wire))
+        connection.wire = wire
+        self.opened += 1
+        return connection
+
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send one request on an idle connection that is still good, or on a new one."""
         call: RoutedCall = request.extensions[CALL]
+        if self._multiplexer is not None:
+            response = await self._multiplexer.send(request, call)
+            if response is not None:
+                return response
         connections = self.list_for(request)
         connection = None if call.fresh else await self._take(connections)
         if connection is None:
-            wire = AsyncWire(self.endpoint)
-            connection = AsyncConnection(**self.arguments(request, wire))
-            connection.wire = wire
-            self.opened += 1
+            while (spare := self.together.spare()) is not None:
+                await _close(spare)
+            connection = self.connection_for(request, AsyncWire(self.endpoint))
         wire = connection.wire
         wire.begin(call, call.attempts[-1])
         try:
             response = await connection.handle_async_request(request)
-        except BaseException:
+        except BaseException as error:
             wire.call = None
             async with ANYIO.shield():
                 await connection.aclose()
-                if wire.reused and wire.received == 0 and not wire.cut:
+                if wire.reused and wire.received == 0 and isinstance(error, _DISCONNECTED):
                     await self.drop_idle()
             raise
         response.stream = _AsyncBody(response.stream, self, connections, connection)
@@ -223,30 +267,32 @@ class AsyncPool(_Lists):
                 return None
             if not connection.has_expired():
                 return connection
-            await connection.aclose()
+            await _close(connection)
         return None
 
     async def put_back(self, connections: deque[AsyncConnection], connection: AsyncConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or self.closing or len(connections) >= self.options.max_idle:
-            await connection.aclose()
+        if not connection.is_idle() or self.closing or self.together.full():
+            await _close(connection)
             return
         connections.append(connection)
         oldest = connections[0]
         if oldest is not connection and oldest.has_expired():
             connections.popleft()
-            await oldest.aclose()
+            await _close(oldest)
 
     async def drop_idle(self) -> None:
         """Close every idle connection: one of them turned out to be dead, or the endpoint is leaving."""
-        for connection in self.take_all():
-            await connection.aclose()
+        await _close(*self.take_all())
 
     async def aclose(self) -> None:
         """Close what is idle now, and what is still in use as soon as it is not."""
         self.closing = True
+        self.together.leave(self)
         await self.drop_idle()
+        if self._multiplexer is not None:
+            await self._multiplexer.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -279,10 +325,17 @@ class _AsyncBody:
             if hasattr(self._inner, "aclose"):
                 await self._inner.aclose()
         except BaseException:
-            async with ANYIO.shield():
-                await connection.aclose()
+            await _close(connection)
             raise
         await self._pool.put_back(self._connections, connection)
+
+
+async def _close(*connections: AsyncConnection) -> None:
+    """Close them all, even when the caller is being cancelled: nobody else knows of them any more."""
+    if connections:
+        async with ANYIO.shield():
+            for connection in connections:
+                await connection.aclose()
 
 
 def socket_options(given: Iterable[Any] | None) -> list[Any] | None:

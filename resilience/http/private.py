@@ -1,7 +1,8 @@
-"""The private names of httpx that this library needs, all of them, in one place.
+"""The private names of httpx and httpcore that this library needs, all of them, in one place.
 
 `_pool`: an ``HTTPTransport`` has no argument for its pool. `_init_transport` and `_init_proxy_transport`: a client has
-none for what it builds. ``tests/http/test_private.py`` fails loudly when httpx changes any of them.
+none for what it builds. `_h2_state` and `_write_outgoing_data`: httpcore does not reset the stream of a call that was
+cancelled, so its answer would go on using up the connection's flow-control window. ``tests/http/test_private.py`` fails loudly when httpx changes any of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ import httpx
 if TYPE_CHECKING:
     import ssl
 
+    import httpcore
+
     from resilience.http.pool import AsyncPool, BlockingPool
+
+
+# RFC 9113 7.
+_CANCEL = 8
 
 
 class EndpointTransport(httpx.HTTPTransport):
@@ -43,3 +50,22 @@ def sibling(request: httpx.Request, extensions: dict[str, Any]) -> httpx.Request
     twin.__dict__.update(request.__dict__)
     twin.extensions = extensions
     return twin
+
+
+async def reset_stream(connection: httpcore.AsyncHTTPConnection, stream: int, request: httpcore.Request) -> None:
+    """Tell the server that nobody waits for this stream any more (RFC 9113 5.4.2, CANCEL); best effort."""
+    http2 = connection._connection  # noqa: SLF001
+    state = getattr(http2, "_h2_state", None)
+    if state is None:
+        return
+    try:
+        state.reset_stream(stream, error_code=_CANCEL)
+        await http2._write_outgoing_data(request)  # type: ignore[union-attr]  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - it had ended already, or the connection is gone: then there is nothing to tell
+        return
+
+
+def file_behind(stream: object) -> Any | None:  # noqa: ANN401 - whatever has `read` and `seek`
+    """Return the file that was given as ``content=``, or None."""
+    inner = getattr(stream, "_stream", None)
+    return inner if hasattr(inner, "read") and hasattr(inner, "seek") else None

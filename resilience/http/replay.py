@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from resilience.http.private import file_behind, sibling
 from resilience.policies.verdicts import IDEMPOTENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def repeatable(request: httpx.Request, options: Mapping[str, Any]) -> bool:
@@ -27,12 +28,41 @@ def repeatable(request: httpx.Request, options: Mapping[str, Any]) -> bool:
 def replayable(request: httpx.Request) -> bool:
     """Tell whether the body gives the same bytes again. An allow-list: what is not known to, does not."""
     stream = request.stream
-    if isinstance(stream, httpx.ByteStream):
+    if isinstance(stream, httpx.ByteStream | FileBody):
         return True
     fields = getattr(stream, "fields", None)  # multipart: httpx rewinds each file before it sends it
     if fields is None:
         return False
     return all(_rewinds(getattr(field, "file", b"")) for field in fields)
+
+
+def with_file_rewound(request: httpx.Request) -> httpx.Request:
+    """Return the request with a body that can be produced again, where it is a seekable file; else the request itself."""
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        return request
+    file = file_behind(stream)
+    if file is None or not _rewinds(file):
+        return request
+    twin = sibling(request, request.extensions)
+    twin.stream = FileBody(file)
+    return twin
+
+
+class FileBody(httpx.SyncByteStream):
+    """A file's content from where it stood, each time anew."""
+
+    CHUNK = 65_536
+    """Bytes read at a time, as httpx does."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - whatever reads, seeks and tells
+        self._file = file
+        self._start = file.tell()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(self._start)
+        while chunk := self._file.read(self.CHUNK):
+            yield chunk
 
 
 def _rewinds(file: object) -> bool:

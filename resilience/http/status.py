@@ -43,7 +43,8 @@ class ServiceStatus:
     budget: float | None
     """Extra sends that could be paid for now; None without a budget."""
     counts: Mapping[str, int]
-    """``calls`` so far, ``attempts`` so far, calls ``waiting`` for a slot, ``streams_over_60s`` still open."""
+    """``calls`` so far, ``attempts`` so far, calls ``failed`` so far (in an error or a 5xx; cancelled ones do not count),
+    calls ``waiting`` for a slot now, and ``streams_over_60s``: open for longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def snapshot(upstreams: Sequence[Upstream], now: float) -> Status:
 
 
 def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
+    upstream.room.settle_abandoned()
     endpoints = tuple(
         EndpointStatus(
             address=endpoint.label,
@@ -74,8 +76,7 @@ def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
         for endpoint in upstream.endpoints
     )
     budget = None if upstream.budget is None else upstream.budget.balance(now)
-    counts = {**upstream.counts, "waiting": len(upstream.line.waiters)}
-    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts)
+    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, upstream.counts(now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from resilience.core.errors import ConfigurationError, DeadlineExceededError, ResilienceError
-from resilience.core.outcome import Sent
+from resilience.core.errors import ConfigurationError
 from resilience.core.endpoint import Address
 from resilience.core.resolution import Replica, Resolution, Target
-from resilience.http.errors import for_client
+from resilience.core.slots import Slots
+from resilience.core.units import whole as whole_number
 from resilience.http.exchange import AsyncExchange, BlockingExchange
+from resilience.http.failures import failure, outcome_of, was_cut
 from resilience.http.foreign import AsyncForeignExchange, BlockingForeignExchange
 from resilience.http.listening import Listeners
 from resilience.http.options import KEEPALIVE, PoolOptions
@@ -28,7 +29,6 @@ from resilience.http.service import Service
 from resilience.http.status import Description, Status, describe, snapshot
 from resilience.http.upstream import Upstream
 from resilience.http.whole import current, ended, record
-from resilience.policies.retry import annotate
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.background import BACKGROUND, Lease
 from resilience.runtimes.blocking import BLOCKING, run_blocking
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 # An origin that was not called for this long (seconds) is forgotten, and at most so many are kept.
 IDLE = 300.0
 MOST = 1000
+# From this status on a call has failed.
+FAILED = 500
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SECURE = frozenset({"https", "wss"})
@@ -161,6 +163,14 @@ def pool_options(  # noqa: PLR0913 - httpx's own arguments
     return PoolOptions(http1, http2, expiry, max_idle, uds, local_address, reusable(socket_options))
 
 
+def total_slots(limits: httpx.Limits | None) -> Slots | None:
+    """Return the slots that all services of a client share; None when nobody has set a limit."""
+    most = None if limits is None else limits.max_connections
+    if most is None:
+        return None
+    return Slots(whole_number("limits.max_connections", most))
+
+
 def known(service: Service, target: Target, *, foreign: bool) -> Resolution | None:
     """Return what is known of a service without asking anybody; None when its name has to be looked up."""
     if foreign:
@@ -168,49 +178,6 @@ def known(service: Service, target: Target, *, foreign: bool) -> Resolution | No
         return Resolution((Replica(Address(target.host, target.port)),), math.inf, "literal", fleet=False, why="not ours to dial")
     immediate = getattr(service.discovery, "immediate", None)
     return None if immediate is None else immediate(target)  # type: ignore[no-any-return]
-
-
-def _failure(error: Exception, calls: list[RoutedCall], request: httpx.Request) -> Exception:
-    """Return what the caller gets: the original, annotated; or our own error as an httpx exception."""
-    call = calls[-1] if calls else None
-    raised: Exception = error
-    if call is not None and isinstance(error, httpx.TimeoutException) and not isinstance(error, ResilienceError):
-        now = call.runtime.now()
-        if now >= call.deadline or (call.attempts and getattr(call.attempts[-1].wire, "cut", False)):
-            raised = _deadline_error(error, calls)
-    kept = record(calls).attempts
-    if isinstance(raised, ResilienceError):
-        raised = for_client(raised, request)
-        raised.attempts = kept
-        if raised is not error and raised.__cause__ is None and not isinstance(error, ResilienceError):
-            raised.__cause__ = error
-    annotate(raised, kept)
-    return raised
-
-
-def _deadline_error(error: Exception, calls: list[RoutedCall]) -> DeadlineExceededError:
-    call = calls[-1]
-    attempts = [attempt for each in calls for attempt in each.attempts]
-    unsent = all(a.verdict is not None and a.verdict.sent is Sent.NO for a in attempts)
-    last = attempts[-1] if attempts else None
-    where = f" at {last.endpoint.label} in attempt {last.number}" if last is not None else ""
-    message = f"the deadline of {call.deadline - calls[0].started:.3g} s for {call.operation} passed{where}"
-    return DeadlineExceededError(
-        message,
-        sent=Sent.NO if unsent else Sent.MAYBE,
-        service=call.operation,
-        endpoint=last.endpoint.label if last is not None else None,
-        causes=(error,),
-    )
-
-
-def outcome_of(error: BaseException) -> str:
-    """Return the word for a call's end in its event."""
-    if isinstance(error, DeadlineExceededError):
-        return "deadline"
-    if isinstance(error, ResilienceError):
-        return "rejected"
-    return "failed" if isinstance(error, Exception) else "cancelled"
 
 
 class _Base:
@@ -231,6 +198,14 @@ class _Base:
         if held is not None:
             held.release()
 
+    def _whole(self) -> Whole | None:
+        """Return the call of the client around, unless that is a client of somebody else's.
+
+        Else whatever is started inside a call — an ASGI app, a hook, their background tasks — would share its deadline.
+        """
+        whole = current.get()
+        return whole if whole is not None and self in whole.transports else None
+
     def status(self) -> Status:
         """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""
         return self._upstreams.status()
@@ -246,7 +221,7 @@ class _Base:
         if error is not None:
             outcome = outcome_of(error)
         else:
-            outcome = "status" if status is not None and status >= 500 else "ok"  # noqa: PLR2004
+            outcome = "status" if status is not None and status >= FAILED else "ok"
         event_level = 10 if outcome == "ok" and len(call.attempts) == 1 else 30
         if listeners.hears(event_level):
             listeners.emit(
@@ -281,7 +256,7 @@ class Transport(_Base, httpx.BaseTransport):
     ) -> None:
         self._runtime = BLOCKING
         self._upstreams = Upstreams(services, defaults, listeners, BLOCKING)
-        self._limit = limits.max_connections if limits is not None and limits.max_connections else math.inf
+        self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
             http2=http2,
@@ -293,7 +268,7 @@ class Transport(_Base, httpx.BaseTransport):
         )
         if transport is None:
             context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-            self._exchange: Any = BlockingExchange(context, options)
+            self._exchange: Any = BlockingExchange(context, options, self._total)
         else:
             self._exchange = BlockingForeignExchange(transport)
         self._foreign = transport is not None
@@ -305,17 +280,22 @@ class Transport(_Base, httpx.BaseTransport):
             self._close(old)
         while upstream.roster.departed:
             self._exchange.close_endpoint(upstream.roster.departed.popleft())
-        whole = current.get()
+        whole = self._whole()
         call, chain = upstream.call_for(request, whole)
         try:
             response: httpx.Response = run_blocking(cast("Coroutine[Any, Any, Any]", upstream.enter(call, chain)))
         except BaseException as error:
-            raised = _failure(error, whole.calls if whole else [call], request) if isinstance(error, Exception) else error
+            raised = error
+            if isinstance(error, Exception):
+                upstream.failed.step()
+                raised = failure(error, whole.calls if whole else [call], cut=was_cut(call))
             if whole is None:
                 self._tell(upstream, call, status=None, error=raised)
             if raised is error:
                 raise
             raise raised from raised.__cause__
+        if response.status_code >= FAILED:
+            upstream.failed.step()
         if whole is None:
             response.extensions["resilience"] = record([call])
             self._tell(upstream, call, status=response.status_code, error=None)
@@ -331,7 +311,7 @@ class Transport(_Base, httpx.BaseTransport):
             self._exchange,
             self._upstreams.listeners,
             BLOCKING,
-            limit=self._limit,
+            total=self._total,
         )
 
     def _close(self, upstream: Upstream) -> None:
@@ -379,7 +359,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
     ) -> None:
         self._runtime = ANYIO
         self._upstreams = Upstreams(services, defaults, listeners, ANYIO)
-        self._limit = limits.max_connections if limits is not None and limits.max_connections else math.inf
+        self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
             http2=http2,
@@ -391,7 +371,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         )
         if transport is None:
             context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-            self._exchange: Any = AsyncExchange(context, options)
+            self._exchange: Any = AsyncExchange(context, options, self._total)
         else:
             self._exchange = AsyncForeignExchange(transport)
         self._foreign = transport is not None
@@ -403,17 +383,22 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
             await self._close(old)
         while upstream.roster.departed:
             await self._exchange.close_endpoint(upstream.roster.departed.popleft())
-        whole = current.get()
+        whole = self._whole()
         call, chain = upstream.call_for(request, whole)
         try:
             response: httpx.Response = await upstream.enter(call, chain)
         except BaseException as error:
-            raised = _failure(error, whole.calls if whole else [call], request) if isinstance(error, Exception) else error
+            raised = error
+            if isinstance(error, Exception):
+                upstream.failed.step()
+                raised = failure(error, whole.calls if whole else [call], cut=was_cut(call))
             if whole is None:
                 self._tell(upstream, call, status=None, error=raised)
             if raised is error:
                 raise
             raise raised from raised.__cause__
+        if response.status_code >= FAILED:
+            upstream.failed.step()
         if whole is None:
             response.extensions["resilience"] = record([call])
             self._tell(upstream, call, status=response.status_code, error=None)
@@ -429,7 +414,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
             self._exchange,
             self._upstreams.listeners,
             ANYIO,
-            limit=self._limit,
+            total=self._total,
         )
 
     async def _close(self, upstream: Upstream) -> None:

@@ -11,11 +11,12 @@ from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.core.slots import Line
+from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.http.classify import classify
-from resilience.http.replay import repeatable
+from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
-from resilience.http.service import CONNECT_WITH_ALTERNATIVE, TOTAL
+from resilience.http.service import CONNECT_WITH_ALTERNATIVE, MAX_IN_FLIGHT, TOTAL
 from resilience.http.whole import options_of
 from resilience.pipeline import compose
 from resilience.runtimes.entry import link
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
     from resilience.core.ports import Proceed, Runtime
     from resilience.core.resolution import Resolution, Target
+    from resilience.core.slots import Slots
     from resilience.discovery.directory import Lease
     from resilience.http.listening import Listeners
     from resilience.http.service import Service
     from resilience.http.whole import Whole
+
+# Seconds after which a stream that is still open is counted by ``status()``: was it forgotten?
+LONG = 60.0
 
 
 class Upstream:
@@ -44,7 +49,7 @@ class Upstream:
         listeners: Listeners,
         runtime: Runtime,
         *,
-        limit: float = math.inf,
+        total: Slots | None = None,
     ) -> None:
         self.target = target
         self.name = str(target)
@@ -55,13 +60,16 @@ class Upstream:
         self.budget = service.budget.fresh() if service.budget is not None else None
         self.line = Line()
         self.used_at = runtime.now()
-        self.counts = {"calls": 0, "attempts": 0, "failed": 0}
-        own = math.inf if service.max_in_flight is None else service.max_in_flight
-        self._limit = min(own, limit)
+        self.calls = Tally()
+        self.failed = Tally()
+        """Calls that ended in an error (not: cancelled by the caller), or in an answer of 5xx."""
+        self._limit = math.inf if service.max_in_flight is None else service.max_in_flight
+        if total is not None and service.max_in_flight == MAX_IN_FLIGHT:
+            self._limit = total.limit  # `limits=` was given, and takes the place of the default
         balancer = service.balancer
         fresh = getattr(balancer, "fresh", None)
         self.room = Room(
-            self.name, fresh() if fresh is not None else balancer, self.line, listeners.emit, listeners.hears
+            self.name, fresh() if fresh is not None else balancer, self.line, listeners.emit, listeners.hears, total
         )
         inner: Proceed = link(self.room, exchange.send)
         self._once = inner
@@ -108,6 +116,17 @@ class Upstream:
         """Tell whether anything is in flight or waiting."""
         return bool(self.line.waiters) or any(endpoint.slots.taken for endpoint in self.room.endpoints)
 
+    def counts(self, now: float) -> dict[str, int]:
+        """Return what ``status()`` tells in numbers."""
+        open_for = [now - (attempt.answered or now) for attempt in list(self.room.streams)]
+        return {
+            "calls": self.calls.value,
+            "attempts": self.room.attempts.value,
+            "failed": self.failed.value,
+            "waiting": len(self.line.waiters),
+            "streams_over_60s": sum(1 for seconds in open_for if seconds > LONG),
+        }
+
     # Calls.
 
     def call_for(self, request: httpx.Request, whole: Whole | None) -> tuple[RoutedCall, Proceed]:
@@ -115,6 +134,8 @@ class Upstream:
         runtime = self.runtime
         now = self.used_at = runtime.now()
         options = options_of(request)
+        request = with_file_rewound(request)
+        self.calls.step()
         service = self.service
         timeouts = request.extensions.get("timeout") or {}
         total = options.get("total_timeout") or service.total_timeout
@@ -129,6 +150,7 @@ class Upstream:
         if whole is not None:
             # The first hop's service governs; a later one may only shorten it.
             deadline = whole.deadline = min(deadline, whole.deadline)
+            whole.explicit = whole.explicit or total is not None
         call = RoutedCall(
             runtime,
             request,
@@ -138,8 +160,12 @@ class Upstream:
             repeatable(request, options),
             classify,
         )
-        call.buffered = whole is not None and not whole.streamed
-        call.body_until = deadline if total is not None and call.buffered else outer
+        call.service = self.name
+        if whole is not None and not whole.streamed:
+            call.buffered = True
+            call.body_until = deadline if whole.explicit else outer
+        else:
+            call.body_until = outer
         attempt_timeout = options.get("attempt_timeout") or service.attempt_timeout
         if attempt_timeout is not None:
             call.attempt_timeout = attempt_timeout
@@ -160,7 +186,7 @@ class Upstream:
         """Send a call through its chain, unless its deadline has passed already."""
         if call.deadline <= call.started:
             message = f"the deadline for {call.operation} had passed before it began"
-            raise DeadlineExceededError(message, sent=Sent.NO, service=call.operation)
+            raise DeadlineExceededError(message, sent=Sent.NO, service=self.name)
         if self.directory is not None:
             wait = self.directory.used(call.started)
             if wait > 0:

@@ -16,6 +16,8 @@ from resilience.core.events import CallEnded
 from resilience.core.units import seconds as in_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import httpx
 
     from resilience.core.attempt import AttemptRecord
@@ -31,12 +33,16 @@ _NOTHING: dict[str, Any] = {}
 class Whole:
     """Deadline and hops of one call."""
 
-    __slots__ = ("calls", "deadline", "service", "started", "streamed", "__weakref__")
+    __slots__ = ("calls", "deadline", "explicit", "service", "started", "streamed", "transports")
 
-    def __init__(self, started: float, deadline: float, *, streamed: bool) -> None:
+    def __init__(self, started: float, deadline: float, *, streamed: bool, transports: Collection[object]) -> None:
         self.started = started
+        self.transports = transports
+        """Those of the client that makes it: no other takes part."""
         self.deadline = deadline
         """NEVER until the first hop's service has set it; from then on it only gets shorter."""
+        self.explicit = False
+        """A `total_timeout` was given, which covers the body as well."""
         self.streamed = streamed
         self.calls: list[RoutedCall] = []
         self.service = ""
@@ -104,16 +110,18 @@ def options_of(request: httpx.Request) -> dict[str, Any]:
     unknown = set(options) - _KNOWN
     if unknown:
         raise ConfigurationError(argument, sorted(unknown), f"names among {', '.join(sorted(_KNOWN))}")
-    for name in ("total_timeout", "attempt_timeout"):
-        if options.get(name) is not None:
-            in_seconds(f"{argument}[{name!r}]", options[name])
+    durations = {
+        name: in_seconds(f"{argument}[{name!r}]", options[name])
+        for name in ("total_timeout", "attempt_timeout")
+        if options.get(name) is not None
+    }
     for name in ("retry", "idempotent"):
         if not isinstance(options.get(name, True), bool | None):
             raise ConfigurationError(f"{argument}[{name!r}]", options[name], "True or False")
     for name in ("operation", "key"):
-        if not isinstance(options.get(name, ""), str):
+        if not isinstance(options.get(name, ""), str | None):
             raise ConfigurationError(f"{argument}[{name!r}]", options[name], "a string")
-    return options
+    return {**options, **durations}
 
 
 def ended(  # noqa: PLR0913 - one fact each

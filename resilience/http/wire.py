@@ -7,20 +7,22 @@ stay those of the name, because httpcore takes them from the request's origin, n
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpcore
 
 
 from resilience.discovery.failures import ResolutionError
+from resilience.http.frames import Frames, OversizedFrameError
 from resilience.runtimes import socket_asyncio, socket_blocking
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.eyeballs import race
+from resilience.runtimes.socket_blocking import at_end
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
@@ -29,16 +31,42 @@ if TYPE_CHECKING:
     from resilience.runtimes.socket_asyncio import AsyncioSocket
     from resilience.runtimes.socket_blocking import BlockingSocket
 
+StreamT = TypeVar("StreamT", "BlockingStream", "AsyncioStream", "TrioStream")
+
 SOCKET_OPTION = Any  # httpcore's own union is not exported
+
+# Seconds for a write that must not be cut off, where the call sets no limit.
+WHOLE_FRAMES = 5.0
 
 _ADDRESS_INFO = {"client_addr": "getsockname", "server_addr": "getpeername"}
 _ASYNCIO_INFO = {"client_addr": "sockname", "server_addr": "peername"}
 
 
+class RefusedStreamError(Exception):
+    """The server has said that it will not process this stream; numbered as RFC 9113 7 numbers REFUSED_STREAM."""
+
+    error_code = 7
+
+
 class Wire:
     """What the current attempt may take, and what it did: shared by the streams of one connection."""
 
-    __slots__ = ("call", "cut", "endpoint", "now", "received", "reused", "served", "until", "written")
+    __slots__ = (
+        "call",
+        "connected",
+        "cut",
+        "endpoint",
+        "farewell",
+        "frames",
+        "now",
+        "prior_knowledge",
+        "received",
+        "reused",
+        "served",
+        "stream",
+        "until",
+        "written",
+    )
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -51,6 +79,55 @@ class Wire:
         self.served = 0
         self.reused = False
         self.cut = False
+        self.prior_knowledge = False
+        """HTTP/2 is spoken without asking, on a plain connection."""
+        self.stream: BlockingStream | AsyncioStream | TrioStream | None = None
+        self.connected = False
+        """Dialled, and with TLS: shaken hands."""
+        self.frames: Frames | None = None
+        """Reads HTTP/2's frames, on a connection that speaks it."""
+        self.farewell: Callable[[int], None] = self._left
+        """Told the last stream that a server that says farewell will answer."""
+
+    def made(self, stream: StreamT) -> StreamT:
+        """Take over the stream that was dialled."""
+        self.stream = stream
+        self.spoken("h2" if self.prior_knowledge else None)
+        return stream
+
+    def ended(self) -> bool:
+        """Tell whether the server has closed an idle HTTP/2 connection: httpcore does not look at those."""
+        return self.frames is not None and self.stream is not None and self.stream.ended()
+
+    @property
+    def protocol(self) -> str:
+        """``h2`` or ``http/1.1``, as the handshake has settled it."""
+        return "http/1.1" if self.frames is None else "h2"
+
+    def spoken(self, protocol: str | None, /) -> None:
+        """Note that the connection is there, and which protocol was chosen."""
+        self.connected = True
+        if protocol == "h2":
+            self.frames = Frames()
+
+    def took(self, data: bytes, /) -> bytes:
+        """Count what was read; return what of it httpcore is to see (nothing at all: read on)."""
+        self.received += len(data)
+        frames = self.frames
+        if frames is None or not data:
+            return data
+        try:
+            seen = frames.feed(data)
+        except OversizedFrameError as error:
+            raise httpcore.RemoteProtocolError(str(error)) from error
+        if frames.last_stream is not None:
+            self.farewell(frames.last_stream)
+        return seen
+
+    def _left(self, last_stream: int) -> None:
+        # One call at a time: its stream is the served-th odd number (RFC 9113 5.1.1).
+        if 2 * self.served - 1 > last_stream:
+            raise httpcore.RemoteProtocolError(RefusedStreamError())
 
     def begin(self, call: RoutedCall, attempt: Attempt) -> None:
         """Start counting for a new attempt."""
@@ -123,8 +200,9 @@ class BlockingStream(httpcore.NetworkStream):
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
-        wire.received += len(data)
-        return data
+        seen = wire.took(data)
+        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
+        return self.read(max_bytes, timeout) if data and not seen else seen
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
@@ -160,6 +238,7 @@ class BlockingStream(httpcore.NetworkStream):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:  # SSLError is one too
             raise httpcore.ConnectError(error) from error
+        wire.spoken(self._socket.raw.selected_alpn_protocol())  # type: ignore[attr-defined]  # an SSLSocket by now
         return self
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
@@ -175,16 +254,19 @@ class BlockingStream(httpcore.NetworkStream):
             return getattr(raw, _ADDRESS_INFO[info])()
         return None
 
+    def ended(self) -> bool:
+        """Tell whether the peer has closed its side."""
+        return self._socket.ended()
+
+    def shut_down(self) -> None:
+        """End whatever another thread waits for on this stream: how a lost race ends among threads."""
+        self._socket.shut_down()
+
 
 class BlockingWire(Wire, httpcore.NetworkBackend):
     """A network backend of one connection, for threads."""
 
-    __slots__ = ("socket",)
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self.socket: BlockingSocket | None = None
-        """The socket in use: another thread ends a lost race by shutting it down."""
+    __slots__ = ()
 
     def connect_tcp(
         self,
@@ -207,8 +289,7 @@ class BlockingWire(Wire, httpcore.NetworkBackend):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(error) from error
-        self.socket = dialled
-        return BlockingStream(self, dialled)
+        return self.made(BlockingStream(self, dialled))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
@@ -222,8 +303,7 @@ class BlockingWire(Wire, httpcore.NetworkBackend):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(error) from error
-        self.socket = dialled
-        return BlockingStream(self, dialled)
+        return self.made(BlockingStream(self, dialled))
 
     def _started(self, timeout: float | None) -> float | None:
         limit = self.connect_limit(timeout)
@@ -253,8 +333,9 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
-        wire.received += len(data)
-        return data
+        seen = wire.took(data)
+        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
+        return await self.read(max_bytes, timeout) if data and not seen else seen
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
@@ -289,6 +370,7 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:  # SSLError is one too
             raise httpcore.ConnectError(error) from error
+        self._wire.spoken(self._socket.extra("ssl_object").selected_alpn_protocol())
         return self
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
@@ -296,6 +378,10 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         if info == "is_readable":
             return self._socket.readable()
         return self._socket.extra(_ASYNCIO_INFO.get(info, info))
+
+    def ended(self) -> bool:
+        """Tell whether the peer has closed its side."""
+        return self._socket.ended()
 
 
 class TrioStream(httpcore.AsyncNetworkStream):
@@ -313,8 +399,9 @@ class TrioStream(httpcore.AsyncNetworkStream):
         except httpcore.ReadTimeout:
             wire.timed_out()
             raise
-        wire.received += len(data)
-        return data
+        seen = wire.took(data)
+        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
+        return await self.read(max_bytes, timeout) if data and not seen else seen
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
@@ -325,7 +412,12 @@ class TrioStream(httpcore.AsyncNetworkStream):
             raise httpcore.WriteTimeout
         wire.written += len(buffer)
         try:
-            await self._inner.write(buffer, limit)
+            if wire.frames is None:
+                await self._inner.write(buffer, limit)
+            else:
+                # A frame that is cut off in the middle would end every call on the connection.
+                async with ANYIO.shield():
+                    await self._inner.write(buffer, WHOLE_FRAMES if limit is None else limit)
         except httpcore.WriteTimeout:
             wire.timed_out()
             raise
@@ -347,11 +439,19 @@ class TrioStream(httpcore.AsyncNetworkStream):
             async with ANYIO.shield():
                 await self._inner.aclose()
             raise
-        return TrioStream(wire, inner)
+        wire.spoken(inner.get_extra_info("ssl_object").selected_alpn_protocol())
+        stream = TrioStream(wire, inner)
+        wire.stream = stream
+        return stream
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
         """Ask the socket."""
         return self._inner.get_extra_info(info)
+
+    def ended(self) -> bool:
+        """Tell whether the peer has closed its side."""
+        raw = self._inner.get_extra_info("socket")
+        return bool(self._inner.get_extra_info("is_readable")) and at_end(raw)
 
 
 class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
@@ -385,7 +485,7 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
             return await race([lambda where=where: connect(where) for where in addresses], lambda lost: lost.aclose())
 
         try:
-            return TrioStream(self, await ANYIO.limit(math.inf if limit is None else limit, racing))
+            return self.made(TrioStream(self, await ANYIO.limit(math.inf if limit is None else limit, racing)))
         except TimeoutError as error:
             self.timed_out()
             raise httpcore.ConnectTimeout(str(error)) from error
@@ -399,11 +499,11 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
         limit = self.connect_limit(timeout)
         if socket_asyncio.on_asyncio():
             return await self._dialled(socket_asyncio.dial_unix(path, limit, socket_options=socket_options))
-        return TrioStream(self, await _TRIO.connect_unix_socket(path, limit, socket_options))
+        return self.made(TrioStream(self, await _TRIO.connect_unix_socket(path, limit, socket_options)))
 
     async def _dialled(self, dialling: Awaitable[AsyncioSocket]) -> AsyncioStream:
         try:
-            return AsyncioStream(self, await dialling)
+            return self.made(AsyncioStream(self, await dialling))
         except TimeoutError as error:
             # ETIMEDOUT, the system's own verdict, is a TimeoutError as well: both mean that nobody answered.
             self.timed_out()

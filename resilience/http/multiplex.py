@@ -1,0 +1,255 @@
+"""HTTP/2 for tasks: one connection to an endpoint, and every call a stream of its own on it.
+
+A read timeout on a shared connection would end the neighbours' calls as well. So reads here have none: each call's time
+limit cancels that call alone, and its stream is reset. Blocking clients do not come here; they carry one call per
+connection, since threads sharing one lost calls (13 of 900 with plain httpx).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from resilience.http.private import reset_stream
+from resilience.http.wire import AsyncWire, RefusedStreamError
+from resilience.runtimes.anyio import ANYIO, Cut
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from resilience.core.attempt import Attempt
+    from resilience.core.call import RoutedCall
+    from resilience.http.pool import AsyncConnection, AsyncPool
+
+# What httpcore's trace tells when a stream's headers go out: from then on something may have been sent.
+_HEADERS_GO_OUT = "http2.send_request_headers.started"
+
+
+class StreamWire:
+    """What one call's stream did: the counterpart of a whole connection's wire."""
+
+    __slots__ = ("_connection_received", "cut", "reused", "shared", "stream", "until", "written")
+
+    def __init__(self, shared: Shared, attempt: Attempt) -> None:
+        self.shared = shared
+        self.until = attempt.until
+        self.written = 0
+        """1 once its headers may have gone out; how many bytes they were nobody needs to know."""
+        self.stream: int | None = None
+        self.reused = shared.served > 0
+        self.cut = False
+        self._connection_received = shared.wire.received
+
+    @property
+    def received(self) -> int:
+        """Bytes that came over the connection since this call began: any of them shows that it was alive."""
+        return self.shared.wire.received - self._connection_received
+
+
+class Shared:
+    """One connection and the calls on it."""
+
+    def __init__(self, connection: AsyncConnection, wire: AsyncWire) -> None:
+        self.connection = connection
+        self.wire = wire
+        self.flights: dict[StreamWire, Cut] = {}
+        self.served = 0
+        self.leaving = False
+        """It takes no new calls: the server has said farewell, or it failed."""
+
+    def usable(self) -> bool:
+        """Tell whether a new call may be put on it."""
+        if self.leaving or self.connection.is_closed() or not self.connection.is_available():
+            return False
+        return bool(self.flights) or not (self.connection.has_expired() or self.wire.ended())
+
+    def farewell(self, last_stream: int) -> None:
+        """Take no new calls, and tell those the server will not answer."""
+        self.leaving = True
+        for stream_wire, cut in list(self.flights.items()):
+            if stream_wire.stream is not None and stream_wire.stream > last_stream:
+                cut.now()
+
+
+class Multiplexer:
+    """The shared connections of one endpoint, by what they were verified for."""
+
+    def __init__(self, pool: AsyncPool) -> None:
+        self._pool = pool
+        self._shared: dict[Any, Shared] = {}
+        self._plain: set[Any] = set()
+        """Where the server has chosen HTTP/1.1: those calls go the usual way."""
+
+    async def send(self, request: httpcore.Request, call: RoutedCall) -> httpcore.Response | None:
+        """Send one request on its own stream; None where the server does not speak HTTP/2."""
+        url = request.url
+        key = (url.scheme, url.host, url.port, request.extensions.get("sni_hostname"))
+        while key not in self._plain:
+            shared = self._shared.get(key)
+            if shared is None or call.fresh or not shared.usable():
+                shared = await self._open(key, request, call)
+                call.fresh = False
+            try:
+                return await self._on(shared, request, call)
+            except httpcore.ConnectionNotAvailable:
+                # Nothing was sent: the connection had just been closed, or has turned out to be HTTP/1.1 and busy.
+                shared.leaving = True
+                if shared.wire.protocol != "h2":
+                    self._plain.add(key)
+        return None
+
+    async def _open(self, key: Any, request: httpcore.Request, call: RoutedCall) -> Shared:  # noqa: ANN401
+        old = self._shared.get(key)
+        wire = AsyncWire(self._pool.endpoint)
+        shared = Shared(self._pool.connection_for(request, wire), wire)
+        wire.call = call  # who dials decides how long dialling may take
+        wire.until = call.attempts[-1].until
+        wire.farewell = shared.farewell
+        self._shared[key] = shared
+        if old is not None:
+            old.leaving = True
+            await self._close_if_done(old)
+        return shared
+
+    async def _on(self, shared: Shared, request: httpcore.Request, call: RoutedCall) -> httpcore.Response:
+        attempt = call.attempts[-1]
+        stream_wire = StreamWire(shared, attempt)
+        attempt.wire = stream_wire
+        cut = Cut()
+        shared.flights[stream_wire] = cut
+        timeouts = request.extensions.get("timeout") or {}
+        twin = httpcore.Request(
+            method=request.method,
+            url=request.url,
+            headers=request.headers,
+            content=request.stream,
+            extensions={
+                **request.extensions,
+                "timeout": {"connect": timeouts.get("connect")},
+                "trace": _watch(stream_wire, request.extensions.get("trace")),
+            },
+        )
+        now = call.runtime.now
+        read = timeouts.get("read")
+        limit = attempt.until - now()
+        if read is not None:
+            connect = 0.0 if shared.served else timeouts.get("connect") or 0.0
+            limit = min(limit, read + connect)
+        try:
+            response = await cut.run(limit, lambda: shared.connection.handle_async_request(twin))
+        except TimeoutError as error:
+            stream_wire.cut = now() >= call.deadline
+            await self._drop(shared, stream_wire, twin)
+            if cut.brought_forward:
+                raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
+            kind: type[Exception] = httpcore.ReadTimeout if stream_wire.written else httpcore.ConnectTimeout
+            if not stream_wire.written and shared.wire.connected:
+                kind = httpcore.PoolTimeout  # it waited for one of the streams the server allows: nobody's fault
+            raise kind(f"no answer within {limit:.3g} s") from error
+        except BaseException as error:
+            if not isinstance(error, httpcore.ConnectionNotAvailable):
+                stream_wire.cut = shared.wire.cut
+                if isinstance(error, Exception) and not shared.wire.connected:
+                    shared.leaving = True
+            await self._drop(shared, stream_wire, twin)
+            raise
+        shared.served += 1
+        wire = shared.wire
+        wire.call, wire.until = None, math.inf
+        response.stream = _Body(response.stream, self, shared, stream_wire, twin, read, call)
+        return response
+
+    async def _drop(self, shared: Shared, stream_wire: StreamWire, request: httpcore.Request) -> None:
+        """End one call's stream without touching its neighbours."""
+        if shared.flights.pop(stream_wire, None) is None:
+            return
+        async with ANYIO.shield():
+            if stream_wire.stream is not None and not shared.connection.is_closed():
+                await reset_stream(shared.connection, stream_wire.stream, request)
+            await self._close_if_done(shared)
+
+    async def finished(self, shared: Shared, stream_wire: StreamWire, request: httpcore.Request, *, whole: bool) -> None:
+        """Note that a call's body has been read, or been given up."""
+        if whole:
+            shared.flights.pop(stream_wire, None)
+            await self._close_if_done(shared)
+        else:
+            await self._drop(shared, stream_wire, request)
+
+    async def _close_if_done(self, shared: Shared) -> None:
+        if not shared.flights and (shared.leaving or self._pool.closing):
+            async with ANYIO.shield():
+                await shared.connection.aclose()
+
+    async def close(self) -> None:
+        """Close what is idle, and the rest when its calls are done."""
+        for shared in list(self._shared.values()):
+            shared.leaving = True
+            await self._close_if_done(shared)
+
+    def idle_count(self) -> int:
+        """Return how many connections carry no call now."""
+        return sum(1 for shared in self._shared.values() if not shared.flights and not shared.leaving)
+
+
+def _watch(stream_wire: StreamWire, outer: Any) -> Any:  # noqa: ANN401 - httpcore's trace callables
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        if name == _HEADERS_GO_OUT:
+            stream_wire.written = 1
+            stream_wire.stream = info.get("stream_id")
+        if outer is not None:
+            await outer(name, info)
+
+    return trace
+
+
+class _Body:
+    """A stream's body: each chunk within the read limit and the call's deadline, by cancelling this call alone."""
+
+    def __init__(  # noqa: PLR0913 - what it belongs to
+        self,
+        inner: Any,  # noqa: ANN401 - httpcore's stream
+        multiplexer: Multiplexer,
+        shared: Shared,
+        stream_wire: StreamWire,
+        request: httpcore.Request,
+        read: float | None,
+        call: RoutedCall,
+    ) -> None:
+        self._inner = inner
+        self._multiplexer = multiplexer
+        self._shared = shared
+        self._wire = stream_wire
+        self._request = request
+        self._read = math.inf if read is None else read
+        self._call = call
+        self._whole = False
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = self._inner.__aiter__()
+        now = self._call.runtime.now
+        while True:
+            left = self._wire.until - now()
+            try:
+                chunk = await ANYIO.limit(min(self._read, left), chunks.__anext__)
+            except StopAsyncIteration:
+                self._whole = True
+                return
+            except TimeoutError as error:
+                self._wire.cut = now() >= self._call.deadline
+                raise httpcore.ReadTimeout(str(error)) from error
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Give the stream back."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if hasattr(self._inner, "aclose"):
+                await self._inner.aclose()
+        finally:
+            await self._multiplexer.finished(self._shared, self._wire, self._request, whole=self._whole)
