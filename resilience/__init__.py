@@ -20,6 +20,8 @@ from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.hedge import Hedge
+from resilience.policies.latencies import quantile
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
 from resilience.policies.timeout import Timeout
@@ -38,6 +40,7 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceededError",
     "Err",
+    "Hedge",
     "NoEndpointsError",
     "Ok",
     "OverloadedError",
@@ -56,4 +59,5 @@ __all__ = [
     "Verdict",
     "deadline",
     "full_jitter",
+    "quantile",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import ConfigurationError
+from resilience.policies.hedge import Hedge
 from resilience.policies.policy import Policy
+from resilience.policies.retry import Retry
 from resilience.runtimes.entry import link
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ def compose(policies: tuple[PolicyPort, ...], innermost: Proceed, /) -> Proceed:
 class Pipeline(Policy):
     """Several policies as one, outermost first. Itself a policy: it decorates, calls, and can be part of another.
 
+    A :class:`Hedge` without a budget of its own draws on that of the :class:`Retry` beside it.
+
     Raises ConfigurationError for what has no `around`.
     """
 
@@ -35,7 +39,7 @@ class Pipeline(Policy):
             if not callable(getattr(policy, "around", None)) or isinstance(policy, type):
                 argument, expected = "policies", "policies: objects with `async def around(self, call, proceed)`"
                 raise ConfigurationError(argument, policy, expected)
-        self.policies = policies
+        self.policies = _sharing(policies)
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(map(repr, self.policies))})"
@@ -47,3 +51,10 @@ class Pipeline(Policy):
     def chain(self, innermost: Proceed, /) -> Proceed:
         """Return the composed chain down to `innermost`."""
         return compose(self.policies, innermost)
+
+
+def _sharing(policies: tuple[PolicyPort, ...]) -> tuple[PolicyPort, ...]:
+    budget = next((policy.state for policy in policies if isinstance(policy, Retry) and policy.state is not None), None)
+    if budget is None:
+        return policies
+    return tuple(policy.sharing(budget) if isinstance(policy, Hedge) else policy for policy in policies)

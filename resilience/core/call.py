@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Self
 
     from resilience.core.attempt import Attempt
     from resilience.core.endpoint import Endpoint
@@ -55,6 +57,8 @@ class Call:
     __slots__ = (
         "classify",
         "deadline",
+        "hedging",
+        "lost",
         "operation",
         "queueing",
         "repeatable",
@@ -69,6 +73,10 @@ class Call:
 
     queueing: bool
     """Set, to true, only while the call stands in a line of ours: a cut is then nobody's fault."""
+    hedging: bool
+    """Set, to true, on a send beside another: it never probes a circuit."""
+    lost: bool
+    """Set, to true, when another send of the same call has won: cut now, it is to blame if it had its time."""
     attempts: Sequence[Attempt] = ()
     """Every send so far, oldest first; each settles exactly once."""
     tried: tuple[Endpoint, ...] = ()
@@ -78,8 +86,14 @@ class Call:
     """What an affinity balancer pins the call by."""
     elsewhere: Callable[[Any], Elsewhere] | None = None
     """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
-    discard: Callable[[Any], Awaitable[None]] | None = None
-    """Drops a reply that will not be handed out; None where replies hold nothing."""
+    discard: Callable[[Any], Awaitable[bool]] | None = None
+    """Drops a reply that will hardly be handed out, and tells whether it still could be; None where replies hold nothing."""
+    abandon: Callable[[Any], None] | None = None
+    """Ends a send that has lost and that nothing else can stop, by shutting its socket; None where there is none."""
+    service: str = ""
+    """Whom it goes to, as ``host:port``; empty for a function, which is known by its operation."""
+    sole: bool = False
+    """The service has one endpoint only, so that a second send beside the first can but go there too."""
     emit: Callable[[Event], None] | None = None
     """Tells the listeners; None where there are none."""
 
@@ -112,22 +126,31 @@ class Call:
         """Return the seconds left until the deadline; negative once it has passed, infinite without one."""
         return self.deadline - self.runtime.now()
 
+    def branch(self) -> Self:
+        """Return a twin for one of several sends at a time: its attempts are this call's too, its verdict its own."""
+        twin = copy(self)
+        twin.verdict = None
+        return twin
+
 
 class RoutedCall(Call):
     """A call that is sent to one of a service's endpoints, attempt by attempt."""
 
     __slots__ = (
+        "abandon",
         "attempt_timeout",
         "attempts",
         "body_until",
         "buffered",
         "connect_limit",
+        "discard",
         "elsewhere",
         "emit",
-        "discard",
         "fresh",
         "key",
         "patience",
+        "service",
+        "sole",
         "tried",
     )
 
@@ -148,6 +171,9 @@ class RoutedCall(Call):
         self.key = None
         self.elsewhere = None
         self.discard = None
+        self.abandon = None
+        self.service = ""
+        self.sole = False
         self.emit = None
         self.attempt_timeout = NEVER
         """Seconds one attempt may take to its headers."""
@@ -159,6 +185,35 @@ class RoutedCall(Call):
         """The caller wants the whole body, so that it may be read inside the attempt."""
         self.fresh = False
         """The next attempt must ride a new connection: the last one was found closed on reuse."""
+
+    def branch(self) -> Self:
+        """Return a twin for one of several sends at a time; it knows the endpoints that the others have tried."""
+        twin = super().branch()
+        twin.attempts = _Branch(self.attempts)
+        twin.tried = tuple(attempt.endpoint for attempt in self.attempts)
+        return twin
+
+
+class _Branch(list["Attempt"]):
+    """The attempts of one of several sends at a time: the latest is its own, all of them are the call's too."""
+
+    __slots__ = ("_trunk",)
+
+    def __init__(self, trunk: list[Attempt]) -> None:
+        super().__init__(trunk)
+        self._trunk = trunk
+
+    def append(self, attempt: Attempt, /) -> None:
+        """Add an attempt here and to the call, whose count it is numbered by."""
+        self._trunk.append(attempt)
+        if not isinstance(self._trunk, _Branch):
+            attempt.number = self._trunk.index(attempt) + 1
+        super().append(attempt)
+
+    def remove(self, attempt: Attempt, /) -> None:
+        """Take an attempt back that was none, here and from the call."""
+        self._trunk.remove(attempt)
+        super().remove(attempt)
 
 
 def _no_limit(_call: RoutedCall) -> None:

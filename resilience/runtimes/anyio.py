@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.lowlevel import current_token
 
+from resilience.runtimes.tasks import StartedTask
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -51,6 +53,29 @@ async def _shielded() -> AsyncIterator[None]:
         yield
 
 
+class Cut:
+    """A time limit on one piece of work that can be brought forward, from another task of the same loop."""
+
+    __slots__ = ("_scope", "brought_forward")
+
+    def __init__(self) -> None:
+        self._scope = anyio.CancelScope()
+        self.brought_forward = False
+
+    async def run(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
+        """Run `work`; raise TimeoutError after `seconds`, or when it is cut."""
+        if not math.isinf(seconds):
+            self._scope.deadline = anyio.current_time() + max(0.0, seconds)
+        with self._scope:
+            return await work()
+        raise TimeoutError
+
+    def now(self) -> None:
+        """End the work."""
+        self.brought_forward = True
+        self._scope.cancel()
+
+
 class AnyioRuntime:
     """Waits by suspending the task."""
 
@@ -61,6 +86,7 @@ class AnyioRuntime:
     sleep = staticmethod(anyio.sleep)
     gate = staticmethod(AsyncGate)
     shield = staticmethod(_shielded)
+    start = staticmethod(StartedTask)
 
     async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
         """Run `work` and cancel it after `seconds`, raising TimeoutError."""

@@ -88,7 +88,7 @@ class BlockingRuntime:
         caller's context variables, among them the deadline, so nothing of ours inside it goes on after that.
         """
         done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-        _start(work, done)
+        _start(work, lambda *ending: done.put(ending))
         try:
             value, error = done.get(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
         except queue.Empty:
@@ -97,11 +97,16 @@ class BlockingRuntime:
             raise error
         return cast("T", value)
 
+    def start(self, work: Callable[[], Awaitable[object]], /) -> StartedThread:
+        """Run `work` in a thread of its own, in a copy of the caller's context."""
+        _start(work, lambda *_: None)
+        return StartedThread()
+
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run each racer in a thread and return the first result; if all raise, raise what the last one raised."""
         done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
         for racer in racers:
-            _start(racer, done)
+            _start(racer, lambda *ending: done.put(ending))
         error: BaseException | None = None
         for _ in racers:
             value, error = done.get()
@@ -110,7 +115,19 @@ class BlockingRuntime:
         raise cast("BaseException", error)
 
 
-def _start(work: Callable[[], Awaitable[T]], done: queue.SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
+class StartedThread:
+    """Work in a thread: nothing can stop it, and nobody waits for it."""
+
+    __slots__ = ()
+
+    def stop(self) -> None:
+        """Leave it to end by itself."""
+
+    async def gone(self) -> None:
+        """Do not wait: it may never end."""
+
+
+def _start(work: Callable[[], Awaitable[T]], ended: Callable[[T | None, BaseException | None], object]) -> None:
     context = copy_context()
 
     async def step() -> T:
@@ -118,9 +135,11 @@ def _start(work: Callable[[], Awaitable[T]], done: queue.SimpleQueue[tuple[T | N
 
     def run() -> None:
         try:
-            done.put((context.run(run_blocking, step()), None))
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            done.put((None, error))
+            value = context.run(run_blocking, step())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever wants to know
+            ended(None, error)
+        else:
+            ended(value, None)
 
     threading.Thread(target=run, name="resilience-limited", daemon=True).start()
 

@@ -78,6 +78,25 @@ class VirtualGate:
             self._runtime.wake_at(self._runtime.now(), *self._waiter)
 
 
+class VirtualStarted:
+    """A task started beside its caller."""
+
+    def __init__(self, runtime: VirtualRuntime, task: Task) -> None:
+        self._runtime = runtime
+        self._task = task
+
+    def stop(self) -> None:
+        """Cancel it."""
+        self._runtime.cancel(self._task)
+
+    async def gone(self) -> None:
+        """Wait until it has ended."""
+        if not self._task.done:
+            gate = self._runtime.gate()
+            self._task.on_done.append(gate.open)
+            await gate.wait(math.inf)
+
+
 class VirtualRuntime:
     """A runtime whose clock stands still while code runs. `seed` fixes every random choice."""
 
@@ -122,6 +141,10 @@ class VirtualRuntime:
             if isinstance(task.error, VirtualCancelled):
                 raise TimeoutError
         return cast("T", _outcome(task))
+
+    def start(self, work: Callable[[], Awaitable[object]], /) -> VirtualStarted:
+        """Run `work` as a task beside the caller."""
+        return VirtualStarted(self, self.spawn(work, name="started"))
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run all racers and return the first result; if all raise, raise what the last one raised."""

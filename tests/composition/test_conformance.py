@@ -9,6 +9,7 @@ from resilience.core.errors import ResilienceError
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.hedge import Hedge
 from resilience.policies.retry import Retry
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.blocking import run_blocking
@@ -20,6 +21,7 @@ POLICIES = {
     "circuit": lambda: CircuitBreaker(consecutive_failures=2, open_for=2.0),
     "timeout": lambda: Timeout(1.0),
     "bulkhead": lambda: Bulkhead(1),
+    "hedge": lambda: Hedge(after=60.0, extra=2),
     "all": lambda: Pipeline(
         Timeout(5.0),
         Retry(3, wait=0.25),
