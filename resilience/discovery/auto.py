@@ -23,7 +23,7 @@ TTL = 30.0
 """Seconds that the system's answer is taken for, since it does not say."""
 ASKING = 0.25
 """Seconds that DNS gets to tell a TTL; by then the addresses are known already."""
-LOOKUPS = Offload(threads=16, linger=10.0)
+LOOKUPS = Offload(threads=16, linger=0.5)
 """Where ``getaddrinfo`` blocks, of this process: it cannot be interrupted, and takes 10 s when nameservers are dead."""
 
 _KINDS: dict[int, Kind] = {

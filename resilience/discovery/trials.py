@@ -16,6 +16,8 @@ Trouble: TypeAlias = Literal["truncated", "no-edns", "timeout", "unreachable", "
 
 FIRST_PATIENCE = 0.5
 """Seconds a nameserver gets at first; doubled each round. Recursive servers answer 99 % in less."""
+MOST_PATIENCE = 2.0
+"""Seconds it gets at last: dnspython's own timeout."""
 MOST_TRIALS = 3
 """Times one nameserver is asked over one transport (RFC 9520)."""
 _SHORTEST = 0.001
@@ -69,7 +71,7 @@ class Trials:
         server = self._servers[self._at]
         server.trials += 1
         waiting = sum(not other.out for other in self._servers[self._at :])
-        patience = min(FIRST_PATIENCE * 2**self._round, remaining / waiting)
+        patience = min(FIRST_PATIENCE * 2**self._round, MOST_PATIENCE, remaining / waiting)
         return Trial(server.address, patience, server.tcp, server.edns)
 
     def note(self, trouble: Trouble, /) -> None:
