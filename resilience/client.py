@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from resilience.core.call import NEVER
-from resilience.http.transport import AsyncTransport, Transport, outcome_of
+from resilience.core.errors import ConfigurationError
+from resilience.http.failures import outcome_of
+from resilience.http.status import Description, Status
+from resilience.http.transport import FAILED, AsyncTransport, Transport
 from resilience.http.whole import OPTIONS, Whole, current, ended, record
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING
@@ -22,19 +25,53 @@ if TYPE_CHECKING:
     from resilience.core.ports import Listener
     from resilience.http.listening import Listeners
     from resilience.http.service import Service
-    from resilience.http.status import Description, Status
 
-_FAILED = 500
 _DEBUG, _INFO, _WARNING = 10, 20, 30
 
 
 class _Told:
-    """What both clients are told, until httpx's constructor asks for the transport."""
+    """What both clients are told, until httpx's constructor asks for the transports, and what they can tell."""
 
     _services: Mapping[str, Service] | None
     _defaults: Service | None
-    _listening: Iterable[Listener]
+    _listening: tuple[Listener, ...]
     _limits_given: httpx.Limits | None
+    _main: Transport | AsyncTransport
+    _transport: Any
+    _mounts: Mapping[Any, Any]
+
+    def _hear(
+        self,
+        services: Mapping[str, Service] | None,
+        defaults: Service | None,
+        listeners: Iterable[Listener],
+        httpx_arguments: Mapping[str, Any],
+    ) -> None:
+        """Keep the arguments; refuse those that contradict each other."""
+        self._services, self._defaults = services, defaults
+        try:
+            self._listening = tuple(listeners)
+        except TypeError as error:
+            argument, expected = "listeners", "an iterable of callables that take one event"
+            raise ConfigurationError(argument, listeners, expected) from error
+        self._limits_given = httpx_arguments.get("limits")
+        given = httpx_arguments.get("transport")
+        if isinstance(given, Transport | AsyncTransport) and (services or defaults is not None or self._listening):
+            argument, expected = "transport", "no Transport of ours beside services=, defaults= or listeners=: it has its own"
+            raise ConfigurationError(argument, given, expected)
+
+    def _ours(self) -> list[Transport | AsyncTransport]:
+        """Return the transports whose calls go through policies: the main one, the proxies', what the user mounted."""
+        every = [self._transport, *self._mounts.values()]
+        return list(dict.fromkeys(it for it in every if isinstance(it, Transport | AsyncTransport)))
+
+    def status(self) -> Status:
+        """Return a frozen snapshot of every service met so far; cheap, safe from anywhere."""
+        return Status({name: it for ours in reversed(self._ours()) for name, it in ours.status().services.items()})
+
+    def describe(self) -> Description:
+        """Return the policies of every service, outermost first, and every warning about them."""
+        return Description({name: it for ours in reversed(self._ours()) for name, it in ours.describe().services.items()})
 
 
 class Client(_Told, httpx.Client):
@@ -52,9 +89,9 @@ class Client(_Told, httpx.Client):
         listeners: Iterable[Listener] = (),
         **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.Client takes
     ) -> None:
-        self._services, self._defaults, self._listening = services, defaults, tuple(listeners)
-        self._limits_given = httpx_arguments.get("limits")
+        self._hear(services, defaults, listeners, httpx_arguments)
         super().__init__(**httpx_arguments)
+        self._taking_part = frozenset(self._ours())
 
     def _init_transport(self, *, transport: httpx.BaseTransport | None = None, **given: Any) -> httpx.BaseTransport:  # noqa: ANN401
         if isinstance(transport, Transport):
@@ -76,16 +113,22 @@ class Client(_Told, httpx.Client):
         given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         inner = httpx.Client._init_proxy_transport(self, proxy, **given)  # noqa: SLF001 - listed in http/private.py
         return Transport(
-            services=self._services, defaults=self._defaults, listeners=self._listening, transport=inner, verify=False
+            services=self._services,
+            defaults=self._defaults,
+            listeners=self._listening,
+            transport=inner,
+            limits=self._limits_given,
         )
 
     def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request; see ``httpx.Client.send``. One deadline and one record cover all its hops."""
-        whole = Whole(BLOCKING.now(), NEVER, streamed=stream)
+        whole = Whole(BLOCKING.now(), NEVER, streamed=stream, transports=self._taking_part)
         token = current.set(whole)
         try:
             response = super().send(request, stream=stream, **how)
         except BaseException as error:
+            if isinstance(error, httpx.TransportError) and whole.calls:
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]  # a body's last hop knew its own
             tell(self._main._upstreams.listeners, whole, BLOCKING.now(), None, error)  # noqa: SLF001
             raise
         finally:
@@ -93,14 +136,6 @@ class Client(_Told, httpx.Client):
         response.extensions[OPTIONS] = record(whole.calls)
         tell(self._main._upstreams.listeners, whole, BLOCKING.now(), response.status_code, None)  # noqa: SLF001
         return response
-
-    def status(self) -> Status:
-        """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""
-        return self._main.status()
-
-    def describe(self) -> Description:
-        """Return the policies of every service, outermost first, and every warning about them."""
-        return self._main.describe()
 
 
 class AsyncClient(_Told, httpx.AsyncClient):
@@ -114,9 +149,9 @@ class AsyncClient(_Told, httpx.AsyncClient):
         listeners: Iterable[Listener] = (),
         **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.AsyncClient takes
     ) -> None:
-        self._services, self._defaults, self._listening = services, defaults, tuple(listeners)
-        self._limits_given = httpx_arguments.get("limits")
+        self._hear(services, defaults, listeners, httpx_arguments)
         super().__init__(**httpx_arguments)
+        self._taking_part = frozenset(self._ours())
 
     def _init_transport(
         self, *, transport: httpx.AsyncBaseTransport | None = None, **given: Any  # noqa: ANN401
@@ -138,16 +173,22 @@ class AsyncClient(_Told, httpx.AsyncClient):
         given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         inner = httpx.AsyncClient._init_proxy_transport(self, proxy, **given)  # noqa: SLF001
         return AsyncTransport(
-            services=self._services, defaults=self._defaults, listeners=self._listening, transport=inner, verify=False
+            services=self._services,
+            defaults=self._defaults,
+            listeners=self._listening,
+            transport=inner,
+            limits=self._limits_given,
         )
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request; see ``httpx.AsyncClient.send``. One deadline and one record cover all its hops."""
-        whole = Whole(ANYIO.now(), NEVER, streamed=stream)
+        whole = Whole(ANYIO.now(), NEVER, streamed=stream, transports=self._taking_part)
         token = current.set(whole)
         try:
             response = await super().send(request, stream=stream, **how)
         except BaseException as error:
+            if isinstance(error, httpx.TransportError) and whole.calls:
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]  # a body's last hop knew its own
             tell(self._main._upstreams.listeners, whole, ANYIO.now(), None, error)  # noqa: SLF001
             raise
         finally:
@@ -156,20 +197,12 @@ class AsyncClient(_Told, httpx.AsyncClient):
         tell(self._main._upstreams.listeners, whole, ANYIO.now(), response.status_code, None)  # noqa: SLF001
         return response
 
-    def status(self) -> Status:
-        """Return a frozen snapshot of every service met so far; cheap, safe from anywhere."""
-        return self._main.status()
-
-    def describe(self) -> Description:
-        """Return the policies of every service, outermost first, and every warning about them."""
-        return self._main.describe()
-
 
 def tell(listeners: Listeners, whole: Whole, now: float, status: int | None, error: BaseException | None) -> None:
     """Emit the one `call` event, if anybody hears it."""
     if error is not None:
         outcome, level = outcome_of(error), _WARNING
-    elif status is not None and status >= _FAILED:
+    elif status is not None and status >= FAILED:
         outcome, level = "status", _WARNING
     else:
         outcome, level = "ok", _INFO if sum(len(call.attempts) for call in whole.calls) > 1 else _DEBUG

@@ -47,6 +47,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_abandon",
         "_judge",
         "_release",
         "answered",
@@ -72,6 +73,7 @@ class Attempt:
         permit: Permit | None,
         judge: Callable[[Attempt, Verdict, float], None],
         release: Callable[[Attempt], None],
+        abandon: Callable[[Attempt, Verdict], None] | None = None,
     ) -> None:
         self.number = number
         """1-based; counts the first."""
@@ -96,6 +98,7 @@ class Attempt:
         # One-element lists as flags: list.pop() is atomic, so two threads cannot both be first.
         self._judge = [judge]
         self._release = [release]
+        self._abandon = abandon
 
     def judge(self, verdict: Verdict, now: float, /) -> bool:
         """Feed the verdict to everybody; false when it had been judged already."""
@@ -119,6 +122,11 @@ class Attempt:
                 pass
             else:
                 release(self)
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Have somebody else settle it soon. Takes no lock: for ``__del__``, which runs in the midst of anything."""
+        if self._abandon is not None:
+            self._abandon(self, verdict)
 
     @property
     def settled(self) -> bool:
