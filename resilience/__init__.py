@@ -1,5 +1,9 @@
 """Outbound calls that survive: retries, circuits, balancing, discovery and deadlines around httpx."""
 
+from resilience.balancing.least_request import LeastRequest
+from resilience.balancing.peak_ewma import PeakEwma
+from resilience.balancing.random import Random
+from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
 from resilience.client import AsyncClient, Client
 from resilience.core.errors import (
@@ -12,8 +16,10 @@ from resilience.core.errors import (
     ResilienceError,
 )
 from resilience.core.outcome import Blame, Err, Ok, Sent, Verdict
+from resilience.discovery.auto import Auto
+from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
-from resilience.http.defaults import Auto
+from resilience.health.check import HealthCheck
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport, Transport
 from resilience.pipeline import Pipeline
@@ -39,14 +45,20 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "DeadlineExceededError",
+    "Dns",
     "Err",
+    "HealthCheck",
     "Hedge",
+    "LeastRequest",
     "NoEndpointsError",
     "Ok",
     "OverloadedError",
+    "PeakEwma",
     "Pipeline",
     "Policy",
+    "Random",
     "RejectedError",
+    "Rendezvous",
     "ResilienceError",
     "Retry",
     "RetryBudget",

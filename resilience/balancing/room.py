@@ -15,7 +15,7 @@ from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
 from resilience.core.errors import CircuitOpenError, DeadlineExceededError, NoEndpointsError, OverloadedError, Rerouted
 from resilience.core.events import AttemptEnded, CircuitChanged
-from resilience.core.outcome import UNKNOWN, Blame, Err, Ok, Sent, Verdict
+from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Ok, Sent, Verdict
 from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from resilience.core.events import Event
     from resilience.core.ports import Balancer, Proceed
     from resilience.core.slots import Line, Slots, Waiter
+
+# An attempt that was cut is blamed on its endpoint when it had at least this long (seconds), and three times what it
+# usually takes: then it hung, and was not merely begun too late.
+HUNG_AFTER = 0.05
+HUNG_FACTOR = 3.0
 
 
 class Room:
@@ -50,7 +55,7 @@ class Room:
         self.streams: set[Attempt] = set()
         """Attempts whose body is with the caller."""
         self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
-        self.on_dial_failed: Callable[[], None] | None = None
+        self.on_dial_failed: Callable[[Endpoint], None] | None = None
         """Told of each dial that nobody took: the address may have moved."""
         self._emit = emit
         self._hears = hears
@@ -118,7 +123,7 @@ class Room:
         call.verdict = verdict = call.classify(Err(error), call)  # type: ignore[misc]
         attempt.settle(verdict, call.runtime.now())
         if verdict.sent is Sent.NO and verdict.blame is Blame.BAD and self.on_dial_failed is not None:
-            self.on_dial_failed()
+            self.on_dial_failed(attempt.endpoint)
         return verdict
 
     def _cancelled(self, call: RoutedCall, attempt: Attempt) -> None:
@@ -127,7 +132,9 @@ class Room:
         # All that is known is that it takes at least this long.
         if usual is None or elapsed > usual:
             attempt.endpoint.observe(elapsed)
-        attempt.settle(UNKNOWN, now)
+        # By the call's own deadline, or by a hedge that has won: then a hung endpoint is to blame. Else by the caller.
+        cut = now >= call.deadline or getattr(call, "lost", False)
+        attempt.settle(BAD if cut and elapsed >= max(HUNG_AFTER, HUNG_FACTOR * (usual or 0.0)) else UNKNOWN, now)
 
     # Picking.
 
@@ -148,13 +155,16 @@ class Room:
             return endpoint.ready(now) and (endpoint not in call.tried or _bound_until(call, endpoint) <= now)
 
         pick = self.balancer.pick
-        if not call.repeatable:
+        hedging = getattr(call, "hedging", False)
+        if hedging or not call.repeatable:
             # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
             endpoint = pick(call, lambda e: usable(e) and (e.circuit is None or e.circuit.state == "closed"))
             if endpoint is not None:
                 attempt = self._enter(call, endpoint, now)
                 if attempt is not None:
                     return attempt
+            if hedging:  # it never probes
+                return None
         if call.tried and self._only_full(call, now):
             return None
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
@@ -190,7 +200,7 @@ class Room:
                 self._free(endpoint)
                 return None
             if permit.transition is not None:
-                self._changed(endpoint, permit.transition)
+                self.changed(endpoint, permit.transition)
         attempts = call.attempts
         attempt = Attempt(len(attempts) + 1, endpoint, now, permit, self._judge, self._release, self.abandon)
         self.attempts.step()
@@ -222,7 +232,7 @@ class Room:
         give_up = runtime.now() + call.patience
         while True:
             now = runtime.now()
-            open_now = [endpoint for endpoint in self.endpoints if endpoint.open_to(now)]
+            open_now = [endpoint for endpoint in self.endpoints if _open_to(call, endpoint, now)]
             if not open_now:
                 raise self.refusal(now)
             wanted = [e for e in open_now if e not in call.tried]
@@ -358,7 +368,7 @@ class Room:
             endpoint.observe(now - attempt.started)
         if attempt.permit is not None and endpoint.circuit is not None:
             for transition in endpoint.circuit.settle(attempt.permit, verdict, now=now):
-                self._changed(endpoint, transition)
+                self.changed(endpoint, transition)
         if self._observe is not None:
             self._observe(endpoint, (attempt.answered or now) - attempt.started, verdict, now)
         if self._hears(10):
@@ -375,12 +385,20 @@ class Room:
                 )
             )
 
-    def _changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
+    def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
         self._emit(
             CircuitChanged(self.service, endpoint.label, transition.state, transition.reason, transition.open_for)
         )
         # Whoever waits for a slot here should hear of it: to fail fast, or to come in.
         self.line.stir()
+
+
+def _open_to(call: RoutedCall, endpoint: Endpoint, now: float) -> bool:
+    """Tell whether the endpoint lets this call in as soon as it has a free slot; a hedge never probes."""
+    circuit = endpoint.circuit
+    if circuit is not None and circuit.state != "closed" and getattr(call, "hedging", False):
+        return False
+    return endpoint.open_to(now)
 
 
 def _bound_until(call: RoutedCall, endpoint: Endpoint) -> float:

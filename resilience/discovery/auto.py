@@ -43,6 +43,13 @@ class Auto:
     family, the other as a fallback), followed by the TTL that DNS gives where it knows the same addresses.
     """
 
+    def immediate(self, target: Target, /) -> Resolution | None:
+        """Return what needs no lookup: an IP literal. None for a name."""
+        literal = ip(target.host)
+        if literal is None:
+            return None
+        return _origin([literal], target.port, math.inf, "literal", "one origin: the URL names its address")
+
     async def resolve(self, target: Target, /, *, deadline: float) -> Resolution:
         """Return what the host stands for; raise :class:`ResolutionError` before `deadline`."""
         return await resolve(target, deadline=deadline)

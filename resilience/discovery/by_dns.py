@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HOSTS_TTL = 30.0
 """Seconds that an entry of the hosts file is taken for granted; the file is read again when it has changed."""
-_SERVICE = re.compile(r"_[^.]+\._(tcp|udp)\.", re.IGNORECASE)
+_SERVICE = re.compile(r"_[^.]+\._[^.]+\.")
 _WHY = "Dns() makes each address a replica"
 _LOOPBACK = ("127.0.0.1", "::1")
 

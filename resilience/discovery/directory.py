@@ -151,9 +151,10 @@ class Directory:
     def _keep_fresh(self) -> None:
         with self._lock:
             if self._handle is None:
-                self._handle = self._lease.every(
-                    lambda: self.freshness.wait(self._clock.now()), self._refresh, name=f"refresh {self.name}"
-                )
+                self._handle = self._lease.every(self._wait, self._refresh, name=f"refresh {self.name}")
+
+    def _wait(self) -> float:
+        return self.freshness.wait(self._clock.now())
 
 
 def _as_failure(name: str, error: Exception) -> ResolutionError:

@@ -47,6 +47,8 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         return UNKNOWN
     attempt = call.attempts[-1]
     wire = attempt.wire
+    if getattr(call, "lost", False):  # another send has won, and this one was ended for it
+        return _judge_cut(attempt, wire, call.runtime.now())
     kind = type(error).__name__
     if wire is None:
         return _judge_unproved(verdict, kind, attempt, call)
@@ -73,8 +75,8 @@ def _judge_unproved(verdict: Verdict, kind: str, attempt: Attempt, call: Call) -
     return UNKNOWN if kind in _TIMED_OUT and now >= call.deadline and not hung(attempt, now) else verdict
 
 
-def _judge_cut(attempt: Attempt, wire: Wire, now: float) -> Verdict:
-    if wire.written == 0:
+def _judge_cut(attempt: Attempt, wire: Wire | None, now: float) -> Verdict:
+    if wire is not None and wire.written == 0:
         return _CUT_UNSENT
     return BAD if hung(attempt, now) else UNKNOWN
 

@@ -15,6 +15,7 @@ import httpx
 from resilience.http.body import AsyncBody, BlockingBody, in_time
 from resilience.http.pool import CALL, AsyncPool, BlockingPool
 from resilience.http.private import AsyncEndpointTransport, EndpointTransport, sibling
+from resilience.http.wire import Wire
 from resilience.http.together import Together
 from resilience.runtimes.anyio import ANYIO
 
@@ -69,6 +70,7 @@ class BlockingExchange:
     """Sends with threads."""
 
     def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions, total: Slots | None = None) -> None:
+        self.ssl_context = ssl_context
         together = Together(options, total)
 
         def build(endpoint: Endpoint) -> EndpointTransport:
@@ -90,6 +92,12 @@ class BlockingExchange:
         """Drop an answer that will hardly be handed out; tells whether it still could be."""
         return discard(response)
 
+    def abandon(self, call: RoutedCall, /) -> None:
+        """End a send that has lost to another one: nothing else can stop its thread."""
+        wire = call.attempts[-1].wire if call.attempts else None
+        if isinstance(wire, Wire):
+            wire.give_up(call)
+
     def close_endpoint(self, endpoint: Endpoint) -> None:
         """Close what is idle at an endpoint that has left."""
         transport = self._transports.remove(endpoint)
@@ -106,6 +114,7 @@ class AsyncExchange:
     """Sends with tasks."""
 
     def __init__(self, ssl_context: ssl.SSLContext, options: PoolOptions, total: Slots | None = None) -> None:
+        self.ssl_context = ssl_context
         together = Together(options, total)
 
         def build(endpoint: Endpoint) -> AsyncEndpointTransport:

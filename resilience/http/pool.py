@@ -149,7 +149,7 @@ class BlockingPool(_Lists):
     def put_back(self, connections: deque[BlockingConnection], connection: BlockingConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or self.together.full():
+        if not connection.is_idle() or connection.wire.doomed or self.together.full():
             connection.close()
             return
         connections.append(connection)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resilience.balancing.round_robin import RoundRobin
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
-from resilience.http.defaults import Auto
+from resilience.discovery.auto import Auto
+from resilience.health.check import HealthCheck
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
+from resilience.policies.hedge import Hedge
 from resilience.policies.retry import Retry
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ class Service:
     retry: Retry | None = field(default_factory=Retry)
     budget: RetryBudget | None = field(default_factory=RetryBudget)
     circuit: CircuitBreaker | None = field(default_factory=CircuitBreaker, compare=False)
-    health: Any = None
-    hedge: Any = None
+    health: HealthCheck | None = None
+    hedge: Hedge | None = None
     max_in_flight: int | None = MAX_IN_FLIGHT
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class Service:
         _expect("retry", self.retry, Retry)
         _expect("budget", self.budget, RetryBudget)
         _expect("circuit", self.circuit, CircuitBreaker)
+        _expect("health", self.health, HealthCheck)
+        _expect("hedge", self.hedge, Hedge)
         for name, method in (("discovery", "resolve"), ("balancer", "pick")):
             value = getattr(self, name)
             if isinstance(value, type) or not callable(getattr(value, method, None)):

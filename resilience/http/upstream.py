@@ -14,6 +14,7 @@ from resilience.core.slots import Line
 from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.http.classify import classify
+from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
 from resilience.http.service import CONNECT_WITH_ALTERNATIVE, MAX_IN_FLIGHT, TOTAL
@@ -22,6 +23,8 @@ from resilience.pipeline import compose
 from resilience.runtimes.entry import link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import httpx
 
     from resilience.core.ports import Proceed, Runtime
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 # Seconds after which a stream that is still open is counted by ``status()``: was it forgotten?
 LONG = 60.0
+# Seconds between the calls that the prober is told of: it only wants to know whether there are any.
+USED_EVERY = 1.0
 
 
 class Upstream:
@@ -44,7 +49,7 @@ class Upstream:
         target: Target,
         service: Service,
         resolution: Resolution | None,
-        lease: Lease | None,
+        lease: Callable[[], Lease],
         exchange: Any,  # noqa: ANN401 - the blocking or the async one
         listeners: Listeners,
         runtime: Runtime,
@@ -73,16 +78,34 @@ class Upstream:
         )
         inner: Proceed = link(self.room, exchange.send)
         self._once = inner
+        if service.hedge is not None:
+            inner = compose((service.hedge.sharing(self.budget, paid=service.retry is not None),), inner)
         if service.retry is not None:
             retry = service.retry.sharing(self.budget)
             inner = compose((retry,), inner)
         self._chain = inner
         self.directory: Directory | None = None
-        self.roster = Roster(target, self._endpoint, self.room.update, listeners.emit, runtime.now)
-        if lease is not None and resolution is None:
-            self.directory = Directory(target, service.discovery, lease, runtime, self.roster.adopt, listeners.emit)
-            self.room.on_dial_failed = self.directory.dial_failed
+        self.prober: Prober | None = None
+        self.roster = Roster(target, self._endpoint, self._update, listeners.emit, runtime.now)
+        if resolution is None:
+            self.directory = Directory(target, service.discovery, lease(), runtime, self.roster.adopt, listeners.emit)
+        context = getattr(exchange, "ssl_context", None)
+        if service.health is not None and context is not None:  # else somebody else's transport connects
+            self.prober = Prober(target, service.health, lease(), self.room, context, listeners.emit, runtime)
+        if self.directory is not None or self.prober is not None:
+            self.room.on_dial_failed = self._dial_failed
         self.roster.adopt(resolution)
+
+    def _update(self, endpoints: Sequence[Endpoint]) -> None:
+        self.room.update(endpoints)
+        if self.prober is not None:
+            self.prober.update(endpoints)
+
+    def _dial_failed(self, endpoint: Endpoint) -> None:
+        if self.directory is not None:
+            self.directory.dial_failed()
+        if self.prober is not None:
+            self.prober.dial_failed(endpoint, self.runtime.now())
 
     def _endpoint(self, address: Address) -> Endpoint:
         circuit = self.service.circuit
@@ -110,6 +133,8 @@ class Upstream:
         """Stop what goes on in the background."""
         if self.directory is not None:
             self.directory.close()
+        if self.prober is not None:
+            self.prober.close()
 
     @property
     def busy(self) -> bool:
@@ -132,7 +157,10 @@ class Upstream:
     def call_for(self, request: httpx.Request, whole: Whole | None) -> tuple[RoutedCall, Proceed]:
         """Return the call, and the chain to send it through. Raises ConfigurationError for bad per-call options."""
         runtime = self.runtime
-        now = self.used_at = runtime.now()
+        now = runtime.now()
+        if self.prober is not None and now - self.used_at > USED_EVERY:
+            self.prober.used(now)
+        self.used_at = now
         options = options_of(request)
         request = with_file_rewound(request)
         self.calls.step()
@@ -175,6 +203,8 @@ class Upstream:
         call.key = options.get("key")
         call.elsewhere = self.room.elsewhere
         call.discard = self.exchange.discard
+        call.abandon = getattr(self.exchange, "abandon", None)
+        call.sole = len(self.room.endpoints) == 1
         call.emit = self.listeners.emit if self.listeners.hears(10) else None
         call.connect_limit = self._connect_limit
         if whole is not None:

@@ -55,6 +55,7 @@ class Wire:
         "call",
         "connected",
         "cut",
+        "doomed",
         "endpoint",
         "farewell",
         "frames",
@@ -79,6 +80,8 @@ class Wire:
         self.served = 0
         self.reused = False
         self.cut = False
+        self.doomed = False
+        """Its call is being given up: nobody else may have the connection."""
         self.prior_knowledge = False
         """HTTP/2 is spoken without asking, on a plain connection."""
         self.stream: BlockingStream | AsyncioStream | TrioStream | None = None
@@ -140,6 +143,17 @@ class Wire:
         self.served += 1
         self.cut = False
         attempt.wire = self
+
+    def give_up(self, call: RoutedCall) -> None:
+        """End a call that has lost a race, from another thread: what it waits for ends now, and it sends no more."""
+        # Marked before the look: from then on the connection goes to no other call. What it went to before is spared.
+        self.doomed = True
+        if self.call is not call:
+            self.doomed = False
+            return
+        self.until = -math.inf
+        if isinstance(self.stream, BlockingStream):
+            self.stream.shut_down()
 
     def limit(self, timeout: float | None, /) -> float | None:
         """Return the smaller of a phase's own limit and what is left; 0 when nothing is left."""

@@ -28,10 +28,8 @@ class Offload:
     def __init__(self, *, threads: int, linger: float) -> None:
         self._threads = threads
         self._linger = linger
+        self._watched = False
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            itself = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _reset(itself()))
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -52,6 +50,10 @@ class Offload:
     def submit(self, key: Hashable, call: Callable[[], T], /) -> Submission[T]:
         """Run `call`, or join the one of the same key that is running."""
         with self._lock:
+            if not self._watched and hasattr(os, "register_at_fork"):
+                self._watched = True
+                itself = weakref.ref(self)
+                os.register_at_fork(after_in_child=lambda: _reset(itself()))
             running = self._running.get(key)
             if running is not None:
                 return running

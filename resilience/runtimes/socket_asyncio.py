@@ -150,6 +150,10 @@ class AsyncioSocket(asyncio.Protocol):
             transport.abort()
             await asyncio.sleep(0)  # the loop closes the socket in its next round; it may be the last one
 
+    def ended(self) -> bool:
+        """Tell whether the peer has closed its side, as far as the loop has seen."""
+        return self._ended
+
     def readable(self) -> bool:
         """Tell whether reading would find something, which on an idle connection can only be its end."""
         if self._chunks or self._ended:

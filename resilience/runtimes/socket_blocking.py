@@ -68,6 +68,10 @@ class BlockingSocket:
         poll.register(number, select.POLLIN)
         return bool(poll.poll(0))
 
+    def ended(self) -> bool:
+        """Tell whether the peer has closed its side and nothing more is to be read."""
+        return self.readable() and at_end(self._socket)
+
     @property
     def raw(self) -> socket.socket:
         """The socket itself: an ``ssl.SSLSocket`` after `start_tls`."""
@@ -77,6 +81,15 @@ class BlockingSocket:
         # 0 would mean "do not block"; a limit that small is over as good as at once.
         self._socket.settimeout(limit if limit is None else max(limit, 1e-6))
         self._limit = limit
+
+
+def at_end(readable: socket.socket) -> bool:
+    """Tell whether what there is to read on a readable socket is its end. Looks beneath TLS, and takes nothing."""
+    try:
+        # The plain class's method, because ssl's refuses flags.
+        return not socket.socket.recv(readable, 1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def dial(
