@@ -57,7 +57,8 @@ class ResilienceError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by fields: constructors differ, and a cause may hold what cannot travel."""
-        state = {name: value for name, value in self.__dict__.items() if _travels(value)}
+        state = {name: value if _travels(value) else repr(value) for name, value in self.__dict__.items()}
+        state["attempts"] = tuple(a if _travels(a) else repr(a) for a in self.attempts)
         state["causes"] = tuple(c if _travels(c) else RuntimeError(f"{type(c).__name__}: {c}") for c in self.causes)
         return (_rebuild, (type(self), self.args), state)
 
@@ -117,7 +118,7 @@ class Rerouted(Exception):  # noqa: N818 - no error: it never leaves the library
 
 
 def require(argument: str, value: object, expected: str, accepted: Callable[[Any], bool], /) -> None:
-    """Raise :class:`ConfigurationError` unless `accepted(value)`; a predicate that cannot judge the value refuses it."""
+    """Raise :class:`ConfigurationError` unless `accepted(value)`; what it cannot judge is refused too."""
     try:
         fine = accepted(value)
     except (TypeError, ValueError, ArithmeticError):

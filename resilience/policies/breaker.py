@@ -120,7 +120,10 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
 
     def _begin(self, call: Call) -> Permit:
         self._runtime = call.runtime
-        permit = self._circuit.admit(call.runtime.now())
+        now = call.runtime.now()
+        if getattr(call, "hedging", False) and self._circuit.state is not CLOSED:
+            raise self.rejection(Rejected(self._circuit.retry_after(now)), call.operation)  # hedges never probe
+        permit = self._circuit.admit(now)
         if isinstance(permit, Rejected):
             raise self.rejection(permit, call.operation)
         fn, args, kwargs = call.request if isinstance(call.request, tuple) else (call.operation, (), {})

@@ -1,0 +1,57 @@
+"""An endpoint names each cause of not being ready."""
+
+import pytest
+
+from resilience.core.endpoint import Address, Endpoint
+from resilience.core.outcome import BAD
+from resilience.core.resolution import Target
+from resilience.policies.circuit import Circuit, CircuitOptions
+
+
+def test_addresses_as_text():
+    assert str(Address("10.0.0.1", 80)) == "10.0.0.1:80"
+    assert str(Address("::1", 80)) == "[::1]:80"
+    assert str(Target("web.internal", 8080)) == "web.internal:8080"
+    assert repr(Endpoint(Address("::1", 80))) == "<Endpoint [::1]:80>"
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [({"healthy": False}, "unhealthy"), ({"draining": True}, "draining"), ({"ejected": True}, "ejected")],
+)
+def test_lasting_causes(change, cause):
+    endpoint = Endpoint(Address("10.0.0.1", 80))
+    assert endpoint.ready(0.0)
+    assert endpoint.open_to(0.0)
+    endpoint.mark(**change)
+    assert not endpoint.ready(0.0)
+    assert not endpoint.open_to(0.0)
+    assert endpoint.not_ready_because(0.0) == (cause,)
+    endpoint.mark(healthy=True, draining=False, ejected=False)
+    assert endpoint.ready(0.0)
+    assert endpoint.not_ready_because(0.0) == ()
+
+
+def test_full_and_open():
+    circuit = Circuit(CircuitOptions(consecutive_failures=1))
+    endpoint = Endpoint(Address("10.0.0.1", 80), limit=1, circuit=circuit)
+    assert endpoint.ready(0.0)
+    assert endpoint.slots.take()
+    assert not endpoint.ready(0.0)
+    assert endpoint.open_to(0.0), "as soon as a slot is free"
+    circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    endpoint.mark(ejected=True)
+    assert endpoint.not_ready_because(0.0) == ("ejected", "circuit", "full")
+    assert not endpoint.open_to(0.0)
+    endpoint.mark(ejected=False)
+    endpoint.slots.give_back()
+    assert not endpoint.ready(0.0)
+    assert endpoint.ready(1.0)
+
+
+def test_latency_is_smoothed():
+    endpoint = Endpoint(Address("10.0.0.1", 80))
+    endpoint.observe(1.0)
+    assert endpoint.latency == 1.0
+    endpoint.observe(9.0)
+    assert endpoint.latency == 2.0
