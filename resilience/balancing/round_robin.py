@@ -63,8 +63,9 @@ class RoundRobin:
         rotation, size, tick, further = self._state
         if not size:
             return search(further, call.tried, lambda tier: tier.draw(call.tried, usable))
-        turn = tick()
+        turn = None
         if not call.tried:
+            turn = tick()
             endpoint = rotation.ring[turn % size]
             if usable(endpoint):
                 return endpoint

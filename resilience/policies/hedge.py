@@ -63,13 +63,13 @@ class Hedge(Policy):
             argument, expected = "budget", "a RetryBudget, None for a shared one or one of its own, or False for none"
             raise ConfigurationError(argument, self.budget, expected)
 
-    def sharing(self, budget: Budget | None) -> Hedge:
-        """Return the same policy drawing on a balance that others pay into; one given explicitly stays."""
+    def sharing(self, budget: Budget | None, *, paid: bool = True) -> Hedge:
+        """Return the same policy drawing on this balance, which others pay into if `paid`; one of its own stays."""
         if self.budget is not None and self.state is not budget:
             return self
         shared = replace(self)
         object.__setattr__(shared, "state", budget)
-        object.__setattr__(shared, "shares", True)
+        object.__setattr__(shared, "shares", paid)
         return shared
 
     def delay(self, now: float, /) -> float:
