@@ -1,8 +1,9 @@
-"""Balancers by themselves on a bad day, on virtual time: no circuits, no ejection; the floors are the project's promises."""
+"""Balancers by themselves on a bad day, in virtual time: no circuits, no ejection. The floors are promises."""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +26,19 @@ OBJECTIVE = 1.0
 class Day:
     """Calls arrive at random; each ends by its answer or after a second. A failed one is sent again at once."""
 
-    def __init__(
-        self, make: Any, count: int, answer: Callable[[int, float], tuple[float, bool]], seed: int = 7
-    ) -> None:
-        self.draw = random.Random(seed)
+    def __init__(self, make: Any, count: int, answer: Callable[[int, float], tuple[float, bool]]) -> None:
+        self.draw = random.Random(7)
         self.known = endpoints(*[1] * count)
         self.balancer = make(draw=self.draw.random)
         self.balancer.update(self.known)
         self.answer = answer
         self.next: list[tuple[float, int, Callable[[float], None]]] = []
+        self.order = itertools.count()
         self.calls = self.sends = 0
         self.latencies: list[float] = []
 
     def at(self, when: float, what: Callable[[float], None]) -> None:
-        heapq.heappush(self.next, (when, self.sends + len(self.next) * 10**6, what))
+        heapq.heappush(self.next, (when, next(self.order), what))
 
     def run(self, *, rate: float, seconds: float, attempts: int = 1, counted_from: float = 0.0) -> Day:
         arrival = 0.0
