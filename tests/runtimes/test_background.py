@@ -140,7 +140,7 @@ def test_cancel_ends_a_job_even_in_its_middle_and_hurry_does_not_bring_it_back(b
     handle.hurry()
     assert submitted(lease, value) == 7  # whatever was posted before has happened
     assert counter.count == 1
-    assert not lease._work
+    assert handle not in lease._work
 
 
 def test_a_job_may_cancel_itself_and_finish_what_it_does(background):
@@ -256,6 +256,7 @@ FORK = """
 import os, sys, threading
 from resilience.runtimes.background import BACKGROUND
 from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.offload import Offload
 import asyncio
 
 runs = threading.Semaphore(0)
@@ -264,6 +265,8 @@ async def job():
 async def value():
     return os.getpid()
 
+offload = Offload(threads=1, linger=1000.0)
+assert run_blocking(offload.submit("pid", os.getpid).wait(BLOCKING, 20)) == os.getpid()
 lease = BACKGROUND.acquire()
 lease.every(lambda: 1000.0, job, name="job")
 assert runs.acquire(timeout=20)
@@ -279,6 +282,7 @@ if not child:
     else:
         raise AssertionError
 assert run_blocking(lease.submit(value).wait(BLOCKING, 20)) == os.getpid()
+assert run_blocking(offload.submit("pid", os.getpid).wait(BLOCKING, 20)) == os.getpid()
 if child:
     assert os.waitpid(child, 0)[1] == 0
     assert run_blocking(lease.submit(value).wait(BLOCKING, 20)) == os.getpid()
