@@ -19,7 +19,7 @@ DECISIONS := $(shell sed -e 's/\#.*//' .ci/decisions | tr -s ' \n' ',' | sed -e 
 # What test-real needs of a Debian machine; without root or apt-get its tests say what they miss.
 DEBIAN := bind9 bind9-utils dnsmasq-base iproute2 nftables
 
-.PHONY: help demo test test-real lint types bench mutation clean
+.PHONY: help demo test test-real lint types bench clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -51,30 +51,23 @@ bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; 
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/throughput.py
 
-mutation: .venv/mutation.stamp ## do the tests notice a changed decision? (mutmut; long)
-	$(BIN)/python -m mutmut run
-	$(BIN)/python -m mutmut results
-
 clean: ## forget the environment and what was made
-	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis mutants out
+	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis out
 
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later with venv is needed (on Debian also: apt-get install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(PIP) --upgrade 'pip>=25.1' # the first that knows dependency groups
 
 .venv/demo.stamp: pyproject.toml | .venv/bin/python
 	$(PIP) -e '.[cli,http2,lab,trio]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) 'pip>=25.1' # the first that knows dependency groups
 	$(PIP) -e '.[cli,http2,lab,trio]' --group dev
 	@touch $@ .venv/demo.stamp
 
 .venv/bench.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) 'pip>=25.1'
 	$(PIP) -e '.[cli,http2,lab,trio]' --group bench
-	@touch $@
-
-.venv/mutation.stamp: .venv/dev.stamp
-	$(PIP) 'mutmut>=3.3'
 	@touch $@
