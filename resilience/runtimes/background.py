@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 import weakref
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilience.runtimes.jobs import Job, Once
@@ -34,9 +35,12 @@ class _Life:
         self.thread = threading.Thread(target=self._run, name="resilience-background", daemon=True)
 
     def post(self, act: Callable[..., object], *args: object) -> None:
-        """Have `act` called on the thread, if it still lives."""
+        """Have `act` called on the thread, if it still lives; in a context of its own.
+
+        What the caller's says (on which event loop it runs, until when, for which request) is not true of a job.
+        """
         try:
-            self.loop.call_soon_threadsafe(act, *args)
+            self.loop.call_soon_threadsafe(act, *args, context=Context())
         except RuntimeError:  # closed
             return
 

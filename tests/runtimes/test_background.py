@@ -1,4 +1,5 @@
 import asyncio
+import contextvars
 import gc
 import math
 import subprocess
@@ -258,6 +259,7 @@ from resilience.runtimes.background import BACKGROUND
 from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.offload import Offload
 import asyncio
+import contextvars
 
 runs = threading.Semaphore(0)
 async def job():
@@ -297,6 +299,7 @@ def test_a_forked_child_has_a_thread_of_its_own_and_the_parent_keeps_its():
 
 EXIT = """
 import asyncio
+import contextvars
 from resilience.runtimes.background import BACKGROUND
 lease = BACKGROUND.acquire()
 lease.every(lambda: 1000.0, asyncio.Event().wait, name="hung")
@@ -347,3 +350,13 @@ def test_a_blocking_call_that_raises_is_heard_of_by_all_who_wait():
     for _ in range(2):
         with pytest.raises(OSError, match="no"):
             run_blocking(submission.wait(BLOCKING, LONG))
+
+
+def test_a_job_does_not_see_its_callers_context(background):
+    lease, variable = background.acquire(), contextvars.ContextVar("of the caller", default="nothing")
+    variable.set("something")
+
+    async def look():
+        return variable.get()
+
+    assert submitted(lease, look) == "nothing"
