@@ -1,0 +1,149 @@
+"""The circuit where threads meet, and its rules written out; `tests/properties` explores the rest."""
+
+import pytest
+
+from resilience.core.outcome import BAD, GOOD, UNKNOWN
+from resilience.policies.circuit import (
+    CLOSED,
+    HALF_OPEN,
+    OPEN,
+    PROBE_LEASE,
+    SOLE_MAX_OPEN,
+    Circuit,
+    CircuitOptions,
+    Permit,
+    Rejected,
+)
+from resilience.policies.verdicts import CONNECT_FAILED, judge_status
+
+
+def opened(now=0.0, **options):
+    circuit = Circuit(CircuitOptions(**options), draw=lambda: 0.0)
+    circuit.force(OPEN, now)
+    return circuit
+
+
+class Meanwhile:
+    """A lock; just before it is taken, another thread closes the circuit."""
+
+    def __init__(self, circuit):
+        self.circuit, self.lock = circuit, circuit._lock
+        circuit._lock = self
+
+    def __enter__(self):
+        self.circuit._lock = self.lock
+        self.circuit.force(CLOSED, 0.0)
+        self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+
+def test_closed_by_another_thread_between_the_look_and_the_lock():
+    circuit = opened()
+    Meanwhile(circuit)
+    permit = circuit.admit(0.0)
+    assert isinstance(permit, Permit)
+    assert not permit.probe
+    circuit = opened()
+    Meanwhile(circuit)
+    assert circuit.would_admit(0.0)
+    circuit = opened()
+    Meanwhile(circuit)
+    assert circuit.retry_after(0.0) == 0.0
+
+
+def test_a_probe_that_never_returns_loses_its_lease_and_its_say():
+    circuit = opened()
+    lost = circuit.admit(1.0)
+    assert isinstance(circuit.admit(1.0 + PROBE_LEASE - 0.1), Rejected)
+    second = circuit.admit(1.0 + PROBE_LEASE)
+    assert second.probe
+    assert circuit.settle(lost, GOOD, now=40.0) == ()
+    assert circuit.settle(lost, BAD, now=40.0) == ()
+    assert circuit.state == HALF_OPEN
+    assert [change.state for change in circuit.settle(second, GOOD, now=40.0)] == [CLOSED]
+
+
+def test_waits_double_up_to_their_maximum_and_start_again_after_closing():
+    circuit = opened(open_for=1.0, max_open_for=5.0)
+    waits, now = [circuit.retry_after(0.0)], 0.0
+    for _ in range(4):
+        now += circuit.retry_after(now)
+        circuit.settle(circuit.admit(now), BAD, now=now)
+        waits.append(circuit.retry_after(now))
+    assert waits == [1.0, 2.0, 4.0, 5.0, 5.0]
+    now += 5.0
+    circuit.settle(circuit.admit(now), GOOD, now=now)
+    circuit.force(OPEN, now)
+    assert circuit.retry_after(now) == 1.0
+
+
+def test_later_waits_are_spread():
+    first, second = (Circuit(CircuitOptions(), draw=lambda draw=draw: draw) for draw in (0.0, 0.9))
+    for circuit in (first, second):
+        circuit.force(OPEN, 0.0)
+        assert circuit.retry_after(0.0) == 1.0
+        circuit.settle(circuit.admit(1.0), BAD, now=1.0)
+    assert (first.retry_after(1.0), second.retry_after(1.0)) == (2.0, 2.9)
+
+
+def test_reasons_are_told():
+    circuit = Circuit(CircuitOptions(consecutive_failures=2, probes=2))
+    circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    (change,) = circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    assert (change.reason, change.open_for) == ("2 failures in a row", 1.0)
+    probes = circuit.admit(1.0), circuit.admit(1.0)
+    assert probes[0].transition.reason == "its wait is over"
+    circuit.settle(probes[0], GOOD, now=1.0)
+    (change,) = circuit.settle(probes[1], GOOD, now=1.0)
+    assert change.reason == "2 probes succeeded"
+    for _ in range(5):
+        circuit.settle(circuit.admit(2.0), GOOD, now=2.0)
+    circuit.options = CircuitOptions(consecutive_failures=100)
+    changes = [circuit.settle(circuit.admit(3.0), BAD, now=3.0) for _ in range(5)]
+    assert changes[-1][0].reason == "5 of 10 calls failed within 10 s"
+
+
+def test_the_only_endpoint_of_a_service():
+    circuit = Circuit(CircuitOptions(open_for=30.0, max_open_for=60.0), sole=True)
+    for _ in range(9):
+        assert circuit.settle(circuit.admit(0.0), BAD, now=0.0) == ()
+    circuit = Circuit(CircuitOptions(open_for=30.0, max_open_for=60.0), sole=True)
+    for _ in range(5):
+        circuit.settle(circuit.admit(0.0), CONNECT_FAILED, now=0.0)
+    assert circuit.retry_after(0.0) == SOLE_MAX_OPEN
+
+
+def test_500s_count_in_the_ratio_only():
+    circuit = Circuit(CircuitOptions())
+    verdict = judge_status(500, {})
+    for _ in range(9):
+        assert circuit.settle(circuit.admit(0.0), verdict, now=0.0) == ()
+    assert circuit.failures_in_a_row == 0
+    assert [change.state for change in circuit.settle(circuit.admit(0.0), verdict, now=0.0)] == [OPEN]
+
+
+def test_what_is_older_than_the_window_is_forgotten():
+    circuit = Circuit(CircuitOptions(consecutive_failures=100))
+    for _ in range(9):
+        circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    assert circuit.settle(circuit.admit(11.0), BAD, now=11.0) == ()
+    assert circuit.counts(11.0) == (0, 1)
+
+
+def test_a_clock_that_another_thread_read_earlier_does_no_harm():
+    circuit = Circuit(CircuitOptions())
+    circuit.settle(circuit.admit(50.0), BAD, now=50.0)
+    circuit.settle(circuit.admit(50.0), BAD, now=3.0)
+    assert circuit.counts(2.0) == (0, 2)
+
+
+@pytest.mark.parametrize("verdict", [GOOD, BAD, UNKNOWN])
+def test_a_permit_is_good_for_one_verdict(verdict):
+    circuit = Circuit(CircuitOptions(consecutive_failures=2))
+    permit = circuit.admit(0.0)
+    circuit.settle(permit, verdict, now=0.0)
+    before = circuit.counts(0.0)
+    circuit.settle(permit, BAD, now=0.0)
+    assert circuit.counts(0.0) == before
