@@ -77,7 +77,7 @@ async def section(bench: Bench) -> str:
     }
     seen = ", ".join(f"{min(numbers):.0f}–{max(numbers):.0f} of {count}" for count, numbers in still.items())
     notes = [
-        f"CPU µs of the client process a request; {SECONDS} s a round, at least {LEAST}; {found.rounds} rounds; medians",
+        f"CPU µs of the client process a request; {SECONDS} s a round, {found.rounds} rounds; medians",
         f"connections the server still saw afterwards: {seen}",
         *sorted({f"failed: {name.partition(' @ ')[0]}: {why}" for name, why in found.failed.items()}),
     ]
