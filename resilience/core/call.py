@@ -47,36 +47,33 @@ class Elsewhere(IntEnum):
 class Call:
     """One logical call: its deadline, what may be repeated, and what has been tried so far.
 
-    Mutable and slotted, because one is made per call and it lives for microseconds. Durations are seconds, instants
-    are the runtime's monotonic seconds. A policy may change `deadline` for the rooms inside it, and restores it.
+    Mutable, because one is made per call and it lives for microseconds; not slotted, because defaults on the class cost
+    nothing and slots would have to be filled one by one, on every call. Durations are seconds, instants are the
+    runtime's monotonic seconds. A policy may change `deadline` for the rooms inside it, and restores it.
 
-    A call of a function has no endpoints; what only calls to endpoints need has its neutral value here, on the class,
-    and costs functions nothing (:class:`RoutedCall` fills it in).
+    A call of a function has no endpoints; what only calls to endpoints need has its neutral value here
+    (:class:`RoutedCall` fills it in).
     """
 
-    __slots__ = (
-        "classify",
-        "deadline",
-        "hedging",
-        "lost",
-        "operation",
-        "queueing",
-        "repeatable",
-        "request",
-        "runtime",
-        "sends_left",
-        "started",
-        "verdict",
-        "waited",
-        "why",
-    )
-
-    queueing: bool
-    """Set, to true, only while the call stands in a line of ours: a cut is then nobody's fault."""
-    hedging: bool
-    """Set, to true, on a send beside another: it never probes a circuit."""
-    lost: bool
-    """Set, to true, when another send of the same call has won: cut now, it is to blame if it had its time."""
+    repeatable: bool = True
+    classify: Classifier | None = None
+    """Judges an attempt; None for a function, which each policy judges by itself."""
+    sends_left: float = NEVER
+    """Sends beyond those made that a policy further out still allows."""
+    verdict: Verdict | None = None
+    """The verdict of the latest attempt, where an inner room has reached one."""
+    waited: float = 0.0
+    """Seconds of backoff before the attempt that comes next."""
+    why: str = ""
+    """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
+    queueing: bool = False
+    """The call stands in a line of ours: a cut is then nobody's fault."""
+    hedging: bool = False
+    """A send beside another: it never probes a circuit."""
+    lost: bool = False
+    """Another send of the same call has won: cut now, it is to blame if it had its time."""
+    covered: Exception | None = None
+    """The failure that a fallback has answered for."""
     attempts: Sequence[Attempt] = ()
     """Every send so far, oldest first; each settles exactly once."""
     tried: tuple[Endpoint, ...] = ()
@@ -88,6 +85,8 @@ class Call:
     """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
     discard: Callable[[Any], Awaitable[bool]] | None = None
     """Drops a reply that will hardly be handed out, and tells whether it still could be; None where replies hold nothing."""
+    read: Callable[[Any, float], Awaitable[bool]] | None = None
+    """Reads a reply's body, at most so many bytes; false when there are more. None where replies are read already."""
     abandon: Callable[[Any], None] | None = None
     """Ends a send that has lost and that nothing else can stop, by shutting its socket; None where there is none."""
     service: str = ""
@@ -100,27 +99,16 @@ class Call:
     def __init__(
         self,
         runtime: Runtime,
-        request: Any,  # noqa: ANN401 - whatever the innermost room understands: an httpx.Request, or (args, kwargs)
+        request: Any,  # noqa: ANN401 - whatever the innermost room understands: an httpx.Request, or (fn, args, kwargs)
         started: float,
         deadline: float = NEVER,
         operation: str = "",
-        repeatable: bool = True,  # noqa: FBT001, FBT002 - positional, because this is the hottest constructor
-        classify: Classifier | None = None,
     ) -> None:
         self.runtime = runtime
         self.request = request
         self.started = started
         self.deadline = deadline
         self.operation = operation
-        self.repeatable = repeatable
-        self.classify = classify
-        self.sends_left = NEVER
-        self.verdict: Verdict | None = None
-        """The verdict of the latest attempt, where an inner room has reached one."""
-        self.waited = 0.0
-        """Seconds of backoff before the attempt that comes next."""
-        self.why = ""
-        """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline; negative once it has passed, infinite without one."""
@@ -136,55 +124,32 @@ class Call:
 class RoutedCall(Call):
     """A call that is sent to one of a service's endpoints, attempt by attempt."""
 
-    __slots__ = (
-        "abandon",
-        "attempt_timeout",
-        "attempts",
-        "body_until",
-        "buffered",
-        "connect_limit",
-        "discard",
-        "elsewhere",
-        "emit",
-        "fresh",
-        "key",
-        "patience",
-        "service",
-        "sole",
-        "tried",
-    )
+    attempts: list[Attempt]
+    attempt_timeout: float = NEVER
+    """Seconds one attempt may take to its headers."""
+    body_until: float = NEVER
+    """The instant by which the body must have been read."""
+    buffered: bool = False
+    """The caller wants the whole body, so that it may be read inside the attempt."""
+    dial_limit: Callable[[RoutedCall], float | None] | None = None
+    """Tells how many seconds one dial may take, beyond httpx's own limit; None for no further limit."""
+    fresh: bool = False
+    """The next attempt must ride a new connection: the last one was found closed on reuse."""
 
-    def __init__(  # noqa: PLR0913 - see above
+    def __init__(  # noqa: PLR0913 - what every such call has
         self,
         runtime: Runtime,
-        request: Any,  # noqa: ANN401
+        request: Any,  # noqa: ANN401 - an httpx.Request, for all this floor knows
         started: float,
         deadline: float,
         operation: str,
-        repeatable: bool,  # noqa: FBT001
+        repeatable: bool,  # noqa: FBT001 - positional, on the hottest path
         classify: Classifier,
     ) -> None:
-        super().__init__(runtime, request, started, deadline, operation, repeatable, classify)
-        self.attempts: list[Attempt] = []
-        self.tried = ()
-        self.patience = NEVER
-        self.key = None
-        self.elsewhere = None
-        self.discard = None
-        self.abandon = None
-        self.service = ""
-        self.sole = False
-        self.emit = None
-        self.attempt_timeout = NEVER
-        """Seconds one attempt may take to its headers."""
-        self.connect_limit: Callable[[RoutedCall], float | None] = _no_limit
-        """Seconds one dial may take, beyond httpx's own limit; None for no further limit."""
-        self.body_until = NEVER
-        """The instant by which the body must have been read."""
-        self.buffered = False
-        """The caller wants the whole body, so that it may be read inside the attempt."""
-        self.fresh = False
-        """The next attempt must ride a new connection: the last one was found closed on reuse."""
+        super().__init__(runtime, request, started, deadline, operation)
+        self.repeatable = repeatable
+        self.classify = classify
+        self.attempts = []
 
     def branch(self) -> Self:
         """Return a twin for one of several sends at a time; it knows the endpoints that the others have tried."""
@@ -216,5 +181,3 @@ class _Branch(list["Attempt"]):
         super().remove(attempt)
 
 
-def _no_limit(_call: RoutedCall) -> None:
-    return None

@@ -7,6 +7,7 @@
     │   ├── CircuitOpenError        also pybreaker.CircuitBreakerError
     │   ├── NoEndpointsError        the name resolves to nothing, or nothing is healthy
     │   └── OverloadedError         queue, bulkhead, rate limit, throttle
+    ├── BadAnswerError              a guard has refused the answer; `.why`
     ├── DeadlineExceededError       also TimeoutError; `.sent`: may the server have acted?
     └── ConfigurationError          also ValueError; `.argument`, `.value`, `.expected`
 
@@ -91,6 +92,14 @@ class NoEndpointsError(RejectedError):
 
 class OverloadedError(RejectedError):
     """Too much is in flight already, and the wait for a slot cannot pay off."""
+
+
+class BadAnswerError(ResilienceError):
+    """An answer came, and a guard has refused it: `why` is the rule that it broke, such as ``status`` or ``json``."""
+
+    def __init__(self, message: str, *, why: str = "", **fields: Any) -> None:  # noqa: ANN401 - the base's
+        super().__init__(message, **fields)
+        self.why = why
 
 
 class DeadlineExceededError(ResilienceError, TimeoutError):

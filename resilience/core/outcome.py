@@ -15,9 +15,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Ok(Generic[T_co]):
-    """A call that returned; `value` is what it returned."""
+    """A call that returned; `value` is what it returned, or what a fallback has answered in the place of `failure`."""
 
     value: T_co
+    failure: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Prober:
         seconds = float(self._check.timeout)  # type: ignore[arg-type]  # seconds since it was checked
         now = ANYIO.now()
         request = httpx.Request("GET", self._url, headers={"user-agent": "resilience-health-check", "connection": "close"})
-        call = RoutedCall(ANYIO, request, now, now + seconds, "probe", repeatable=True, classify=classify)
+        call = RoutedCall(ANYIO, request, now, now + seconds, "probe", True, classify)  # noqa: FBT003
         attempt = Attempt(1, endpoint, now, None, _nothing, _nothing)
         attempt.until = call.deadline
         call.attempts.append(attempt)

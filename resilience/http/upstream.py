@@ -206,7 +206,7 @@ class Upstream:
         call.abandon = getattr(self.exchange, "abandon", None)
         call.sole = len(self.room.endpoints) == 1
         call.emit = self.listeners.emit if self.listeners.hears(10) else None
-        call.connect_limit = self._connect_limit
+        call.dial_limit = self._dial_limit
         if whole is not None:
             whole.calls.append(call)
             whole.service = whole.service or self.name
@@ -223,7 +223,7 @@ class Upstream:
                 await self.directory.fresh(call.runtime, min(wait, call.remaining()))
         return await chain(call)
 
-    def _connect_limit(self, call: RoutedCall) -> float | None:
+    def _dial_limit(self, call: RoutedCall) -> float | None:
         limit = self.service.connect_timeout
         if limit is not None:
             return limit  # type: ignore[return-value]  # seconds since the service was checked

@@ -172,8 +172,8 @@ class Wire:
     def connect_limit(self, timeout: float | None, /) -> float | None:
         """Return how long dialling may take: less when another endpoint is ready to take the call."""
         call = self.call
-        if call is not None:
-            limit = call.connect_limit(call)
+        if call is not None and call.dial_limit is not None:
+            limit = call.dial_limit(call)
             if limit is not None and (timeout is None or limit < timeout):
                 timeout = limit
         return self.limit(timeout)

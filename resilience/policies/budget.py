@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 
 from resilience.core.errors import require
+from resilience.core.tally import Tally
 from resilience.core.units import seconds as in_seconds
 
 _SLICES = 10
@@ -22,7 +23,7 @@ _RING = _SLICES + 1
 class Budget:
     """The balance, as sums over slices of `ttl`. `now` comes in as an argument; what comes late counts as now."""
 
-    __slots__ = ("_earned", "_lock", "_ratio", "_reserve", "_slice", "_spent", "_sum", "_width")
+    __slots__ = ("_earn", "_earned", "_lock", "_ratio", "_reserve", "_slice", "_spent", "_until", "_width")
 
     def __init__(self, options: RetryBudget) -> None:
         self._lock = threading.Lock()
@@ -30,31 +31,30 @@ class Budget:
         self._reserve = options.min_per_second * options.ttl
         # Never finer than a microsecond, so that slice numbers stay within what floats and ints can say.
         self._width = max(options.ttl / _SLICES, 1e-6)
-        self._earned = [0.0] * _RING
+        self._earned = [Tally() for _ in range(_RING)]
+        """Calls of each slice. Counted without the lock: every call comes by here, and few are ever repeated."""
         self._spent = [0] * _RING
         self._slice = 0
         """Number of the latest slice seen, counted from the clock's zero."""
-        self._sum = 0.0
-        """What the remembered slices amount to."""
+        self._until = self._width
+        """The instant at which that slice ends."""
+        self._earn = self._earned[0].step
 
     def deposit(self, now: float, /) -> None:
         """Count one call."""
-        with self._lock:
-            if (number := int(now / self._width)) > self._slice:
-                self._turn_locked(number)
-            self._earned[self._slice % _RING] += self._ratio
-            self._sum += self._ratio
+        if now >= self._until:
+            with self._lock:
+                self._turn_locked(now)
+        self._earn()
 
     def try_withdraw(self, now: float, /) -> bool:
         """Pay for one extra send; false, and nothing is taken, when the balance does not cover it."""
         with self._lock:
-            if (number := int(now / self._width)) > self._slice:
-                self._turn_locked(number)
+            self._turn_locked(now)
             # A hair of tolerance: five deposits of 0.2 are a whole send, whatever the floats add up to.
-            if self._reserve + self._sum < 1.0 - 1e-9:
+            if self._balance_locked() < 1.0 - 1e-9:
                 return False
             self._spent[self._slice % _RING] += 1
-            self._sum -= 1.0
             return True
 
     def refund(self, when: float, /) -> None:
@@ -64,24 +64,28 @@ class Budget:
             slot = number % _RING
             if number > self._slice - _RING and self._spent[slot]:
                 self._spent[slot] -= 1
-                self._sum += 1.0
 
     def balance(self, now: float, /) -> float:
         """Return how many extra sends could be paid for now."""
         with self._lock:
-            if (number := int(now / self._width)) > self._slice:
-                self._turn_locked(number)
-            return max(0.0, self._reserve + self._sum)
+            self._turn_locked(now)
+            return max(0.0, self._balance_locked())
 
-    def _turn_locked(self, number: int) -> None:
+    def _balance_locked(self) -> float:
+        return self._reserve + self._ratio * sum(tally.value for tally in self._earned) - sum(self._spent)
+
+    def _turn_locked(self, now: float) -> None:
+        number = int(now / self._width)
+        if number <= self._slice:
+            return
         earned, spent = self._earned, self._spent
         for passed in range(max(self._slice + 1, number - _SLICES), number + 1):
-            earned[passed % _RING] = 0.0
+            earned[passed % _RING] = Tally()
             spent[passed % _RING] = 0
-        earned[(number - _SLICES) % _RING] = 0.0
+        earned[(number - _SLICES) % _RING] = Tally()
         self._slice = number
-        # Summed afresh, so that rounding cannot pile up over a service's life.
-        self._sum = sum(earned) - sum(spent)
+        self._earn = earned[number % _RING].step
+        self._until = (number + 1) * self._width
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resilience.core.outcome import Blame, Sent
+from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +70,29 @@ class Rejected:
 class Permit:
     """Leave for one call, good for one verdict."""
 
-    __slots__ = ("generation", "lease_until", "probe", "spent", "transition")
+    __slots__ = ("generation", "spent")
+
+    probe: bool = False
+    lease_until: float = 0.0
+    transition: Transition | None = None
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
-        self.probe = False
-        self.lease_until = 0.0
         self.spent = False
-        self.transition: Transition | None = None
+
+
+class ProbePermit(Permit):
+    """Leave for a call that tests whether a half-open circuit may close."""
+
+    __slots__ = ("lease_until", "transition")
+
+    probe = True
+
+    def __init__(self, generation: int, lease_until: float, transition: Transition | None) -> None:
+        super().__init__(generation)
+        self.lease_until = lease_until
+        """The instant after which it counts as lost."""
+        self.transition = transition
         """The change of state that handing out this permit caused, if it did."""
 
 
@@ -98,6 +114,8 @@ class Circuit:
         "_probes",
         "_run",
         "_slice",
+        "_slice_ends",
+        "_succeed",
         "_until",
         "_width",
         "options",
@@ -116,14 +134,17 @@ class Circuit:
         self._generation = 0
         self._width = max(options.window / _SLICES, 1e-6)  # finer slices would have numbers beyond floats
         self._slice = 0
-        self._good = [0] * _SLICES
+        self._slice_ends = self._width
+        self._good = [Tally() for _ in range(_SLICES)]
+        """Counted without the lock: most calls succeed, and every one of them comes by here."""
+        self._succeed = self._good[0].step
         self._bad = [0] * _SLICES
         self._run = 0
         """Failures in a row."""
         self._openings = 0
         """How often it opened since it was last closed: the exponent of the back-off."""
         self._until = 0.0
-        self._probes: list[Permit] = []
+        self._probes: list[ProbePermit] = []
         """Probes under way, in the half-open state."""
         self._passed = 0
         """Probes that succeeded in this half-open round."""
@@ -157,10 +178,7 @@ class Circuit:
             if self.state is OPEN:
                 transition = self._enter_locked(HALF_OPEN, "its wait is over")
             self._probes = [probe for probe in self._probes if probe.lease_until > now]
-            permit = Permit(self._generation)
-            permit.probe = True
-            permit.lease_until = now + PROBE_LEASE
-            permit.transition = transition
+            permit = ProbePermit(self._generation, now + PROBE_LEASE, transition)
             self._probes.append(permit)
             return permit
 
@@ -174,6 +192,13 @@ class Circuit:
 
     def settle(self, permit: Permit, verdict: Verdict, /, *, now: float) -> tuple[Transition, ...]:
         """Count the verdict of one permitted call; the second verdict of a permit changes nothing."""
+        if verdict.blame is Blame.GOOD and not permit.probe and now < self._slice_ends:
+            if not permit.spent and permit.generation == self._generation and self.state is CLOSED:
+                permit.spent = True
+                self._succeed()
+                if self._run:
+                    self._run = 0
+            return ()
         with self._lock:
             if permit.spent or permit.generation != self._generation:
                 return ()
@@ -185,7 +210,7 @@ class Circuit:
             if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             if verdict.blame is Blame.GOOD:
-                self._good[self._slice % _SLICES] += 1
+                self._succeed()
                 self._run = 0
                 return ()
             self._bad[self._slice % _SLICES] += 1
@@ -223,7 +248,7 @@ class Circuit:
         with self._lock:
             if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
-            return sum(self._good), sum(self._bad)
+            return self._successes(), sum(self._bad)
 
     # The rules; called with the lock held.
 
@@ -265,7 +290,7 @@ class Circuit:
         if self._run >= options.consecutive_failures:
             return self._open_locked(now, f"{self._run} failures in a row")
         bad = sum(self._bad)
-        total = bad + sum(self._good)
+        total = bad + self._successes()
         if total >= options.minimum_calls and bad >= options.failure_ratio * total:
             return self._open_locked(now, f"{bad} of {total} calls failed within {options.window:g} s")
         return ()
@@ -290,13 +315,19 @@ class Circuit:
         if state is CLOSED:
             self._openings = 0
         if state is not OPEN:
-            self._good = [0] * _SLICES
+            self._good = [Tally() for _ in range(_SLICES)]
+            self._succeed = self._good[self._slice % _SLICES].step
             self._bad = [0] * _SLICES
         self.state = state
         return Transition(state, reason)
 
     def _turn_locked(self, number: int) -> None:
         for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
-            self._good[passed % _SLICES] = 0
+            self._good[passed % _SLICES] = Tally()
             self._bad[passed % _SLICES] = 0
         self._slice = number
+        self._slice_ends = (number + 1) * self._width
+        self._succeed = self._good[number % _SLICES].step
+
+    def _successes(self) -> int:
+        return sum(tally.value for tally in self._good)
