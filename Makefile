@@ -30,11 +30,11 @@ demo: .venv/demo.stamp ## the same load through plain httpx and through resilien
 lint: .venv/dev.stamp ## style, and who may import whom
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --config pyproject.toml
 
 types: .venv/dev.stamp ## mypy and pyright, both strict
-	$(BIN)/python -m mypy
-	$(BIN)/python -m pyright
+	$(BIN)/python -m mypy --config-file pyproject.toml
+	$(BIN)/python -m pyright --project pyproject.toml
 
 test: lint types ## lint, types, and every test that needs nothing but PyPI
 	$(BIN)/python -m pytest -n 2 --ignore=tests/real --cov --cov-report=term --cov-fail-under=95
