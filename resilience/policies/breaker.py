@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import pybreaker
 
@@ -18,13 +18,14 @@ from resilience.core.outcome import GOOD, UNKNOWN, Blame, Err, Verdict
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
 from resilience.policies.circuit import CLOSED, HALF_OPEN, OPEN, Circuit, CircuitOptions, Permit, Rejected, Transition
-from resilience.policies.matching import listed, matcher
+from resilience.policies.matching import Listed, listed, matcher
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_bare, judge_cut
 from resilience.runtimes.blocking import BLOCKING
+from resilience.runtimes.entry import request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from datetime import timedelta
 
     from resilience.core.ports import Proceed, Runtime
@@ -55,7 +56,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         open_for: float | timedelta = 1.0,
         max_open_for: float | timedelta = 60.0,
         probes: int = 1,
-        exclude: type[Exception] | Callable[[Any], bool] | Iterable[type[Exception] | Callable[[Any], bool]] = (),
+        exclude: Listed | Iterable[Listed] = (),
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         name: str | None = None,
     ) -> None:
@@ -79,7 +80,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
             success_threshold=options.probes,
-            exclude=listed("exclude", exclude),
+            exclude=cast("Any", listed("exclude", exclude)),
             listeners=_listening(listeners),
             name=name,
             throw_new_error_on_trip=False,
@@ -88,8 +89,6 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.options!r}, name={self.name!r})"
-
-    # The filter.
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through while closed, refuse it while open."""
@@ -121,16 +120,16 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     def _begin(self, call: Call) -> Permit:
         self._runtime = call.runtime
         now = call.runtime.now()
-        if getattr(call, "hedging", False) and self._circuit.state is not CLOSED:
+        if call.hedging and self._circuit.state is not CLOSED:
             raise self.rejection(Rejected(self._circuit.retry_after(now)), call.operation)  # hedges never probe
         permit = self._circuit.admit(now)
         if isinstance(permit, Rejected):
             raise self.rejection(permit, call.operation)
-        fn, args, kwargs = call.request if isinstance(call.request, tuple) else (call.operation, (), {})
+        fn, args, kwargs = request_of(call)
         try:
             if permit.transition is not None:
                 self._announce(OPEN, permit.transition)
-            for listener in self.listeners:
+            for listener in list(self._listeners):
                 listener.before_call(self, fn, *args, **kwargs)
         except BaseException:  # a listener may veto the call, but not keep the permit
             self._settle(permit, UNKNOWN, call)
@@ -143,7 +142,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
             verdict = GOOD if error is None else self._judge(error, call, since)
         finally:  # whatever a predicate of the user's raises, the permit is given back
             self._settle(permit, verdict, call)
-        for listener in self.listeners:
+        for listener in list(self._listeners):
             if verdict.blame is Blame.GOOD:
                 listener.success(self)
             elif verdict.blame is Blame.BAD and error is not None:
@@ -171,7 +170,7 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         if self._listeners:
             old = self._create_new_state(before)
             new = self._create_new_state(transition.state)
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 listener.state_change(self, old, new)
 
     # pybreaker's surface, answered by our machine.
@@ -187,10 +186,10 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         return self._create_new_state(self._circuit.state)
 
     @state.setter
-    def state(self, name: str) -> None:
+    def state(self, state_str: str) -> None:
         known = {CLOSED: CLOSED, OPEN: OPEN, HALF_OPEN: HALF_OPEN}  # the machine compares by identity
-        require("state", name, "closed, open or half-open", known.__contains__)
-        self._force(known[name])
+        require("state", state_str, "closed, open or half-open", known.__contains__)
+        self._force(known[state_str])
 
     @property
     def fail_counter(self) -> int:
@@ -251,16 +250,12 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
         """Call a plain function through the circuit; no lock is held meanwhile."""
         return Policy.call(self, fn, *args, **kwargs)
 
-    async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a coroutine function through the circuit."""
-        return await Policy.acall(self, fn, *args, **kwargs)
-
-    def call_async(self, fn: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pybreaker's name, for Tornado
+    def call_async(self, func: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pybreaker's, for Tornado
         """Call a coroutine function through the circuit: pybreaker's name for `acall`."""
-        return self.acall(fn, *args, **kwargs)
+        return self.acall(func, *args, **kwargs)
 
     @contextlib.contextmanager
-    def calling(self) -> Iterator[None]:
+    def calling(self) -> Generator[None]:
         """Run the block of a ``with`` statement through the circuit, in sync code or around awaits."""
         around = ambient.get() or Ambient()
         runtime = around.runtime or BLOCKING

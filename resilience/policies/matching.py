@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.outcome import Err, Ok
 
 # The range of status codes that RFC 9110 15 defines.
 _LOWEST, _HIGHEST = 100, 599
+Listed: TypeAlias = type[Exception] | int | Callable[[Any], object]
+"""One thing that can be listed: an exception type, a status code, or a predicate of results and exceptions."""
+
 _EXPECTED = "exception types, status codes from 100 to 599, or predicates"
 
 
@@ -69,14 +72,15 @@ def matcher(argument: str, value: object, /) -> Matcher | None:
     statuses: set[int] = set()
     predicates: list[Callable[[Any], object]] = []
     for item in listed(argument, value):
+        predicate: object = item
         if isinstance(item, type) and issubclass(item, BaseException):
             if not issubclass(item, Exception):
                 raise ConfigurationError(argument, item, "types below Exception: cancellation is not a failure")
             types.append(item)
         elif isinstance(item, int) and not isinstance(item, bool) and _LOWEST <= item <= _HIGHEST:
             statuses.add(int(item))
-        elif callable(item) and not isinstance(item, type):
-            predicates.append(item)
+        elif callable(predicate) and not isinstance(predicate, type):
+            predicates.append(predicate)
         else:
-            raise ConfigurationError(argument, item, _EXPECTED)
+            raise ConfigurationError(argument, predicate, _EXPECTED)
     return Matcher(tuple(types), frozenset(statuses), tuple(predicates))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import tenacity
 
@@ -20,14 +20,17 @@ from resilience.core.outcome import Err, Ok, Sent, Verdict
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.policies.budget import Budget, RetryBudget
-from resilience.policies.matching import Matcher, matcher
+from resilience.policies.matching import Listed, Matcher, matcher
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_bare
 from resilience.policies.waits import Progress, as_wait, full_jitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
+
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
 
     from resilience.core.call import Call
     from resilience.core.ports import Proceed
@@ -61,7 +64,8 @@ class RetryState:
 
     def __init__(self, options: Retry, *, started: float, request: object, draw: Callable[[], float]) -> None:
         self._options = options
-        fn, args, kwargs = request if isinstance(request, tuple) else (None, (), {})
+        no_function: Any = (None, (), {})
+        fn, args, kwargs = cast("Any", request) if isinstance(request, tuple) else no_function
         self._progress = Progress(fn, args, kwargs, draw)
         self._progress.start_time = started
         self._repeats = 0
@@ -97,14 +101,15 @@ class RetryState:
         progress.outcome_timestamp = now
         progress.outcome = _future(self.attempts, outcome)
         options = self._options
-        limit: float = options.max_retry_after  # type: ignore[assignment]  # a float since __post_init__
+        wait: wait_base = options.wait  # type: ignore[assignment]  # plain values since __post_init__
+        limit: float = options.max_retry_after  # type: ignore[assignment]
         delay = 0.0
         moves_on = elsewhere is not Elsewhere.NOWHERE and not verdict.binds_service
         if not moves_on:
             # Back-off grows with the repetitions, not with the attempts that went to fresh endpoints for free.
             self._repeats += 1
             progress.attempt_number = self._repeats
-            delay = max(0.0, float(options.wait(progress)))
+            delay = max(0.0, float(wait(progress)))
             progress.attempt_number = self.attempts
             after = verdict.retry_after
             if after is not None:
@@ -145,9 +150,11 @@ class Retry(Policy):
     """
 
     max_attempts: int = 3
-    wait: Any = field(default_factory=full_jitter, kw_only=True)
-    stop: Any = field(default=None, kw_only=True)
-    on: Any = field(default=None, kw_only=True)
+    wait: float | timedelta | wait_base | Callable[[RetryCallState], float] = field(
+        default_factory=full_jitter, kw_only=True
+    )
+    stop: Callable[[RetryCallState], object] | None = field(default=None, kw_only=True)
+    on: Listed | Iterable[Listed] | None = field(default=None, kw_only=True)
     max_retry_after: float | timedelta = field(default=30.0, kw_only=True)
     budget: RetryBudget | bool | None = field(default=None, kw_only=True)
     state: Budget | None = field(init=False, repr=False, compare=False)

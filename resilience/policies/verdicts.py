@@ -13,9 +13,9 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from resilience.core.errors import ConfigurationError, DeadlineExceededError, RejectedError
+from resilience.core.errors import BadAnswerError, ConfigurationError, DeadlineExceededError, RejectedError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Sent, Verdict
 from resilience.runtimes.blocking import wall_clock
 
@@ -108,6 +108,8 @@ def judge_error(error: BaseException) -> Verdict | None:
     """Return the table's verdict of an exception of httpx or of this library; None for any other."""
     if isinstance(error, ConfigurationError):
         return _BLAMELESS  # nobody was called
+    if isinstance(error, BadAnswerError):
+        return Verdict(Blame.BAD, retry=True, sent=_ANSWERED, retry_after=error.retry_after)
     if isinstance(error, RejectedError):
         return Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO, retry_after=error.retry_after)
     if isinstance(error, DeadlineExceededError):
@@ -176,8 +178,8 @@ def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:
     `since`: when this attempt began. Else a function that hangs under a ``Timeout`` outside its circuit never opens it.
     """
     now = call.runtime.now()
-    queueing = getattr(call, "queueing", False)
-    due = now >= call.deadline or getattr(call, "lost", False)
+    queueing = call.queueing
+    due = now >= call.deadline or call.lost
     if queueing or not due or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return UNKNOWN
     return BAD if now - since >= HUNG_AFTER else UNKNOWN
@@ -186,7 +188,9 @@ def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:
 def _judge_value(value: object) -> Verdict:
     # A response that was returned, not raised, carries its Retry-After all the same.
     status, headers = getattr(value, "status_code", None), getattr(value, "headers", None)
-    return judge_status(status, headers) if isinstance(status, int) and isinstance(headers, Mapping) else GOOD
+    if not isinstance(status, int) or not isinstance(headers, Mapping):
+        return GOOD
+    return judge_status(status, cast("Mapping[str, str]", headers))
 
 
 def _repeatable(error: BaseException) -> bool:

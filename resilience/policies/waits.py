@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import tenacity
 from tenacity.wait import wait_base, wait_fixed
@@ -60,7 +60,7 @@ def as_wait(value: object, /) -> wait_base:
     if isinstance(value, int | float | timedelta) and not isinstance(value, bool):
         return wait_fixed(in_seconds("wait", value, zero=True))
     if callable(value) and not isinstance(value, type):  # tenacity takes plain functions of the state too
-        return _Function(value)
+        return _Function(cast("Callable[[tenacity.RetryCallState], float]", value))
     argument, expected = "wait", "seconds from 0, full_jitter(base, cap), or a tenacity wait"
     raise ConfigurationError(argument, value, expected)
 

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio.lowlevel import current_token
@@ -14,7 +14,7 @@ from anyio.lowlevel import current_token
 from resilience.runtimes.tasks import StartedTask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class AsyncGate:
 
     def open(self) -> None:
         """Let the waiter go. Always by way of its own loop: an anyio event is not thread-safe."""
-        token = self._token
+        token: Any = self._token
         schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
         try:
             schedule(self._event.set)
@@ -48,7 +48,7 @@ class AsyncGate:
 
 
 @asynccontextmanager
-async def _shielded() -> AsyncIterator[None]:
+async def _shielded() -> AsyncGenerator[None]:
     with anyio.CancelScope(shield=True):
         yield
 

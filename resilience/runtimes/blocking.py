@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
     from typing import Any
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class BlockingGate:
 
 
 @asynccontextmanager
-async def _unguarded() -> AsyncIterator[None]:
+async def _unguarded() -> AsyncGenerator[None]:
     yield
 
 
@@ -88,7 +88,7 @@ class BlockingRuntime:
         caller's context variables, among them the deadline, so nothing of ours inside it goes on after that.
         """
         done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-        _start(work, lambda *ending: done.put(ending))
+        _start(work, lambda value, error: done.put((value, error)))
         try:
             value, error = done.get(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
         except queue.Empty:
@@ -99,14 +99,14 @@ class BlockingRuntime:
 
     def start(self, work: Callable[[], Awaitable[object]], /) -> StartedThread:
         """Run `work` in a thread of its own, in a copy of the caller's context."""
-        _start(work, lambda *_: None)
+        _start(work, lambda _value, _error: None)
         return StartedThread()
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run each racer in a thread and return the first result; if all raise, raise what the last one raised."""
         done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
         for racer in racers:
-            _start(racer, lambda *ending: done.put(ending))
+            _start(racer, lambda value, error: done.put((value, error)))
         error: BaseException | None = None
         for _ in racers:
             value, error = done.get()

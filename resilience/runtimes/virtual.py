@@ -15,7 +15,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ class VirtualRuntime:
                 await self._end(task)
 
     @asynccontextmanager
-    async def shield(self) -> AsyncIterator[None]:
+    async def shield(self) -> AsyncGenerator[None]:
         """Guard clean-up against cancellation."""
         task = self._current()
         task.shields += 1

@@ -388,13 +388,12 @@ def test_a_rejection_of_a_retry_never_hides_that_something_was_sent(time):
 # With endpoints: what a client's calls bring along.
 
 
-class RoutedCall(Call):
-    __slots__ = ("attempts", "discard", "elsewhere", "emit")
-
-
 def route(time, policy, replies, *, elsewhere=(), kept=False, **fields):
     """Send one call the way a client does; return its outcome, the call, and what was told and dropped."""
-    call = RoutedCall(time, None, time.now(), classify=lambda *_: GOOD, operation="GET web:80", **fields)
+    call = Call(time, None, time.now(), operation="GET web:80")
+    call.classify = lambda *_: GOOD
+    for name, value in fields.items():
+        setattr(call, name, value)
     call.attempts, told, dropped = [], [], []
     answers = list(elsewhere)
     call.elsewhere = lambda _: answers.pop(0) if answers else Elsewhere.NOWHERE
