@@ -23,7 +23,7 @@ FAR = 300.0
 class Story:
     """One call through everything at once: it queues, fails, backs off, and succeeds, suspending wherever it can."""
 
-    def __init__(self, *, state="closed"):
+    def __init__(self, *, state="closed", limited=True):
         self.budget = RetryBudget(0.2, min_per_second=1.0)
         self.bulkhead = Bulkhead(1, queue=3)
         self.breaker = CircuitBreaker(consecutive_failures=10, minimum_calls=100, probes=1)
@@ -32,13 +32,9 @@ class Story:
         self.sends = 0
         self.calls = 0
         self.extra = 0
-        self.pipeline = Pipeline(
-            Timeout(FAR),
-            Retry(4, wait=A_MOMENT, budget=self.budget),
-            self.breaker,
-            self.bulkhead,
-            Timeout(FAR),
-        )
+        policies = (Retry(4, wait=A_MOMENT, budget=self.budget), self.breaker, self.bulkhead)
+        limit = (Timeout(FAR),) * limited
+        self.guarded = Pipeline(*limit, *policies, *limit)(self.function)
 
     async def function(self):
         self.sends += 1
@@ -62,7 +58,7 @@ class Story:
             # The slot is taken when the call arrives, and comes free once it queues.
             self.held = self.bulkhead.slots.take()
             try:
-                return await self.pipeline.acall(self.function)
+                return await self.guarded()
             finally:
                 self.let_go()
 
@@ -99,9 +95,10 @@ async def whole(story):
 
 @pytest.mark.parametrize("state", ["closed", "half-open"])
 @pytest.mark.parametrize(("backend", "how"), [("asyncio", on_anyio), ("asyncio", on_asyncio), ("trio", on_anyio)])
-def test_cut_anywhere_nothing_leaks(backend, how, state):
+@pytest.mark.parametrize("limited", [True, False])
+def test_cut_anywhere_nothing_leaks(backend, how, state, limited):
     def run(at):
-        story = Story(state=state)
+        story = Story(state=state, limited=limited)
         suspensions, cancelled = anyio.run(how, story, at, backend=backend)
         assert story.sends >= (not cancelled)
         story.check(ANYIO.now())
@@ -115,9 +112,10 @@ def test_cut_anywhere_nothing_leaks(backend, how, state):
 
 
 @pytest.mark.parametrize("state", ["closed", "half-open"])
-def test_cut_anywhere_on_virtual_time(state):
+@pytest.mark.parametrize("limited", [True, False])
+def test_cut_anywhere_on_virtual_time(state, limited):
     def run(at):
-        story = Story(state=state)
+        story = Story(state=state, limited=limited)
         suspensions, cancelled = on_virtual_time(story, at)
         story.check(1001.0)
         return suspensions, cancelled

@@ -51,7 +51,7 @@ def behaviour(steps):
     return steps.pop(0) if len(steps) > 1 else steps[0]
 
 
-def tell_blocking(make, story):
+def tell_blocking(make, story, *, decorated=False):
     runtime = BlockingOnFakeTime()
     happened = []
     policy = make()
@@ -69,14 +69,14 @@ def tell_blocking(make, story):
                 return result
 
             try:
-                outcome = policy.call(function)
+                outcome = policy(function)() if decorated else policy.call(function)
             except Exception as error:
                 outcome = error
             happened.append(told(outcome))
     return happened, runtime.asked
 
 
-async def tell(make, story, runtime, pass_time):
+async def tell(make, story, runtime, pass_time, *, decorated=False):
     happened = []
     policy = make()
     for pause, steps in story:
@@ -93,14 +93,14 @@ async def tell(make, story, runtime, pass_time):
 
         function.__qualname__ = "tell_blocking.<locals>.function"
         try:
-            outcome = await policy.acall(function)
+            outcome = await (policy(function)() if decorated else policy.acall(function))
         except Exception as error:
             outcome = error
         happened.append(told(outcome))
     return happened, runtime.asked
 
 
-def tell_on_loop(make, story, backend):
+def tell_on_loop(make, story, backend, *, decorated=False):
     runtime = AnyioOnFakeTime()
 
     def pass_time(seconds):
@@ -108,7 +108,7 @@ def tell_on_loop(make, story, backend):
 
     async def main():
         with on(runtime):
-            return await tell(make, story, runtime, pass_time)
+            return await tell(make, story, runtime, pass_time, decorated=decorated)
 
     return anyio.run(main, backend=backend)
 
@@ -129,8 +129,10 @@ def tell_virtually(make, story):
 def test_all_runtimes_tell_the_same_story(policy, story):
     make = POLICIES[policy]
     blocking = tell_blocking(make, story)
+    assert tell_blocking(make, story, decorated=True) == blocking
     assert tell_virtually(make, story) == blocking
     assert tell_on_loop(make, story, "asyncio") == blocking
+    assert tell_on_loop(make, story, "asyncio", decorated=True) == blocking
     assert tell_on_loop(make, story, "trio") == blocking
 
 
