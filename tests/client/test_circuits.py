@@ -1,0 +1,219 @@
+"""When a client's circuits open, when they do not, and who is let in half-open."""
+
+import contextlib
+import socket
+import threading
+from collections import Counter
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import resilience
+from resilience.lab import Fleet, Server
+from tests.http.raw import Raw, answering
+from tests.http.support import MODES, Face, static
+
+NAME = "web.internal"
+ALONE = resilience.Retry(max_attempts=1)
+
+
+async def ask(face: Face, server: Server, times: int, path: str = "/", method: str = "GET") -> Counter[str]:
+    """Call so often; count statuses and kinds of errors."""
+    seen: Counter[str] = Counter()
+    for _ in range(times):
+        try:
+            response = await face.request(method, f"http://{NAME}:{server.port}{path}")
+        except httpx.TransportError as error:
+            seen[type(error).__name__] += 1
+        else:
+            seen[str(response.status_code)] += 1
+    return seen
+
+
+def circuit_of(face: Face, server: Server) -> str | None:
+    return face.endpoints(f"{NAME}:{server.port}")[server.address].circuit
+
+
+async def test_not_found_opens_nothing(mode: str, server: Server) -> None:
+    async with Face(mode, services={NAME: static(server)}) as face:
+        assert await ask(face, server, 50, "/status/404") == {"404": 50}
+        assert circuit_of(face, server) == "closed"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 501, 505])
+async def test_nor_does_any_answer_that_is_the_callers_own_doing(mode: str, server: Server, status: int) -> None:
+    async with Face(mode, services={NAME: static(server, retry=None)}) as face:
+        await ask(face, server, 15, f"/status/{status}")
+        assert circuit_of(face, server) == "closed"
+
+
+async def test_nine_500s_in_a_row_open_nothing_a_ratio_does(mode: str, fleet: Fleet) -> None:
+    async with Face(mode, services={NAME: static(*fleet)}) as face:
+        poison = fleet[0]
+        assert await ask(face, poison, 27, "/status/500") == {"500": 27}  # nine each
+        assert {circuit_of(face, server) for server in fleet} == {"closed"}
+        await ask(face, poison, 3, "/status/500")
+        assert {circuit_of(face, server) for server in fleet} == {"open"}
+
+
+async def test_five_503s_in_a_row_open_it(mode: str, fleet: Fleet) -> None:
+    fleet[0].fault(status=503)
+    async with Face(mode, services={NAME: static(*fleet)}) as face:
+        assert await ask(face, fleet[0], 40) == {"200": 40}
+        assert [circuit_of(face, server) for server in fleet] == ["open", "closed", "closed"]
+    assert fleet[0].count == 5
+
+
+async def test_a_lone_endpoint_opens_by_ratio_or_by_failed_connects_only(mode: str, server: Server) -> None:
+    server.fault(status=503)
+    async with Face(mode, services={NAME: static(server, retry=ALONE)}) as face:
+        assert await ask(face, server, 9) == {"503": 9}
+        assert circuit_of(face, server) == "closed"
+        await ask(face, server, 1)
+        assert circuit_of(face, server) == "open"
+    server.kill()
+    async with Face(mode, services={NAME: static(server, retry=ALONE)}) as face:
+        assert await ask(face, server, 7) == {"ConnectError": 5, "CircuitOpenError": 2}
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/bytes/100"), ("POST", "/bytes/100")])
+async def test_half_of_all_bodies_dying_midway_opens_it(mode: str, server: Server, method: str, path: str) -> None:
+    server.fault(truncate=True, ratio=0.5)
+    async with Face(mode, services={NAME: static(server, retry=ALONE)}) as face:
+        seen = await ask(face, server, 40, path, method)
+        assert set(seen) == {"200", "RemoteProtocolError", "CircuitOpenError"}
+        assert circuit_of(face, server) == "open"
+
+
+async def test_half_of_all_streams_dying_midway_opens_it(mode: str, server: Server) -> None:
+    server.fault(truncate=True, ratio=0.5)
+    async with Face(mode, services={NAME: static(server, retry=ALONE)}) as face:
+        calls = 0
+        while calls == 0 or circuit_of(face, server) == "closed":
+            response = await face.open("GET", f"http://{NAME}:{server.port}/bytes/100")
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                await face.read(response)
+            await face.shut(response)
+            calls += 1
+        assert 10 <= calls <= 40
+
+
+@pytest.mark.parametrize("reply", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", b""])
+async def test_answers_that_are_no_http_open_it(mode: str, reply: bytes) -> None:
+    with Raw(answering(reply)) as raw:
+        async with Face(mode, services={"localhost": resilience.Service(retry=None)}) as face:
+            for _ in range(10):
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await face.get(f"http://localhost:{raw.port}/")
+            with pytest.raises(resilience.CircuitOpenError):
+                await face.get(f"http://localhost:{raw.port}/")
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+async def test_half_open_admits_exactly_its_probes_of_twenty(mode: str, fleet: Fleet) -> None:
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=0.001, probes=3)
+    first, second = fleet[0], fleet[1]
+    async with Face(mode, services={NAME: static(first, second, circuit=circuit)}) as face:
+        first.fault(status=503)
+        await ask(face, first, 2)
+        assert circuit_of(face, first) == "open"
+        first.fault(delay=0.3)
+        first.reset_counts()
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask, face, first, 1)
+            while first.count < 3:
+                await anyio.sleep(0)
+            assert circuit_of(face, first) == "half-open"
+        assert first.count == 3
+        assert circuit_of(face, first) == "closed"
+
+
+async def test_a_cancelled_probe_leaves_its_place_to_the_next(server: Server, fleet: Fleet) -> None:
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=0.001)
+    async with Face("asyncio", services={NAME: static(fleet[0], fleet[1], circuit=circuit)}) as face:
+        fleet[0].fault(status=503)
+        await ask(face, fleet[0], 2)
+        fleet[0].fault(delay=30)
+        async with anyio.create_task_group() as group:
+            while circuit_of(face, fleet[0]) != "half-open":
+                group.start_soon(ask, face, fleet[0], 1)
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        assert circuit_of(face, fleet[0]) == "half-open"
+        fleet[0].fault()
+        await ask(face, fleet[0], 2)
+        assert circuit_of(face, fleet[0]) == "closed"
+
+
+async def test_a_probe_answers_at_its_headers(mode: str, fleet: Fleet) -> None:
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=0.001)
+    async with Face(mode, services={NAME: static(fleet[0], fleet[1], circuit=circuit)}) as face:
+        fleet[0].fault(status=503)
+        await ask(face, fleet[0], 2)
+        fleet[0].fault()
+        held: list[httpx.Response] = []
+        while circuit_of(face, fleet[0]) != "closed":  # and none of them is read, nor closed
+            held.append(await face.open("GET", f"http://{NAME}:{fleet.port}/sse"))
+        for response in held:
+            await face.shut(response)
+
+
+async def test_posts_do_not_probe_while_another_endpoint_is_closed(mode: str, fleet: Fleet) -> None:
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=0.001)
+    async with Face(mode, services={NAME: static(fleet[0], fleet[1], circuit=circuit)}) as face:
+        fleet[0].fault(reset="after")
+        await ask(face, fleet[0], 2)
+        fleet[0].reset_counts()
+        assert await ask(face, fleet[0], 10, method="POST") == {"200": 10}
+        assert fleet[0].count == 0
+
+
+def test_ten_threads_through_one_circuit_run_in_parallel(server: Server) -> None:
+    inside, most = 0, 0
+    lock, all_in = threading.Lock(), threading.Barrier(10, timeout=30)
+
+    class Meeting(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            nonlocal inside, most
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            all_in.wait()  # nobody leaves before all ten are in
+            with lock:
+                inside -= 1
+            return httpx.Response(200)
+
+    with resilience.Client(transport=Meeting()) as client:
+        threads = [threading.Thread(target=client.get, args=("http://web.internal/",)) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.status().services["web.internal:80"].counts["calls"] == 10
+    assert most == 10
+
+
+async def test_circuits_of_one_service_are_told_apart_by_pybreaker_listeners(mode: str, server: Server) -> None:
+    told: list[Any] = []
+    server.kill()
+    async with Face(mode, services={NAME: static(server, retry=ALONE)}, listeners=[told.append]) as face:
+        await ask(face, server, 6)
+    opened = [event for event in told if event.name == "circuit_opened"]
+    assert [(event.service, event.endpoint) for event in opened] == [(f"{NAME}:{server.port}", server.address)]
+    assert opened[0].reason == "5 failures in a row"
+    assert opened[0].open_for is not None
+
+
+async def test_refused_by_the_system_counts_as_a_failed_connect(mode: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with Face(mode, defaults=resilience.Service(retry=None)) as face:
+        for _ in range(5):
+            with pytest.raises(httpx.ConnectError) as caught:
+                await face.get(f"http://127.0.0.1:{port}/")
+            assert not isinstance(caught.value, resilience.ResilienceError)
+        with pytest.raises(resilience.CircuitOpenError):
+            await face.get(f"http://127.0.0.1:{port}/")
