@@ -1,5 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, made when pyproject.toml has changed, offline from then on.
 # Needed on the machine: Python ≥ 3.11 with venv, git, make. Another Python: make test PYTHON=python3.13
+# Tests in several processes: make test JOBS=2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -37,7 +38,7 @@ types: .venv/dev.stamp ## mypy and pyright, both strict
 	$(BIN)/python -m pyright --project pyproject.toml
 
 test: lint types ## lint, types, and every test that needs nothing but PyPI
-	$(BIN)/python -m pytest -n 2 --ignore=tests/real --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) --ignore=tests/real --cov --cov-report=term --cov-fail-under=95
 	@echo "Pure decisions, to the last branch:"
 	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
 
