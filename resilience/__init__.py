@@ -7,6 +7,7 @@ from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
 from resilience.client import AsyncClient, Client
 from resilience.core.errors import (
+    BadAnswerError,
     CircuitOpenError,
     ConfigurationError,
     DeadlineExceededError,
@@ -26,10 +27,13 @@ from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.fallback import Fallback
+from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
 from resilience.policies.latencies import quantile
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
+from resilience.policies.single_flight import SingleFlight
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
 from resilience.runtimes.entry import deadline
@@ -38,6 +42,7 @@ __all__ = [
     "AsyncClient",
     "AsyncTransport",
     "Auto",
+    "BadAnswerError",
     "Blame",
     "Bulkhead",
     "CircuitBreaker",
@@ -47,6 +52,8 @@ __all__ = [
     "DeadlineExceededError",
     "Dns",
     "Err",
+    "Fallback",
+    "Guard",
     "HealthCheck",
     "Hedge",
     "LeastRequest",
@@ -65,6 +72,7 @@ __all__ = [
     "RoundRobin",
     "Sent",
     "Service",
+    "SingleFlight",
     "Static",
     "Timeout",
     "Transport",

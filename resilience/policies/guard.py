@@ -1,0 +1,182 @@
+"""Trust no answer: what is not as expected is a failure like any other, inside the attempt that brought it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience.core.errors import BadAnswerError, ConfigurationError, require
+from resilience.core.units import whole
+from resilience.policies.models import fits, is_model, parses
+from resilience.policies.policy import Policy
+from resilience.policies.verdicts import judge_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilience.core.call import Call
+    from resilience.core.ports import Proceed
+
+_LOWEST, _HIGHEST = 100, 599  # RFC 9110 15
+_FIRST_ERROR = 400
+_BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An answer breaks a rule: which, and in words how. `retry_after` in seconds, where the answer asks for it."""
+
+    why: str
+    how: str
+    cause: Exception | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard(Policy):
+    """Refuse answers that are not as expected, with :class:`BadAnswerError`: they are blamed and repeated.
+
+    Of responses: `status`: the statuses that are good (a number, a range, or several; without it all are let through,
+    for others to judge). `content_type`: media types, with ``*`` as a wildcard (``application/*json``). `max_bytes`:
+    the largest body, decompressed (from 0). `json`: the body must be JSON. `model`: a pydantic model or msgspec struct
+    that the JSON must fit. Rules of the body pass over error statuses (400 and above) and bodiless ones.
+
+    Of any value: `model` (the value must fit), and `check`: a function that returns False, or raises, for what is bad.
+    Belongs innermost, inside retry and circuit. Raises ConfigurationError.
+    """
+
+    status: int | Iterable[int] | None = None
+    content_type: str | Iterable[str] | None = None
+    max_bytes: int | None = None
+    json: bool = False
+    model: Any = None
+    check: Callable[[Any], object] | None = None
+    statuses: frozenset[int] | None = field(init=False, repr=False, compare=False)
+    types: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the arguments and take over their plain forms."""
+        object.__setattr__(self, "statuses", None if self.status is None else _statuses(self.status))
+        object.__setattr__(self, "types", () if self.content_type is None else _types(self.content_type))
+        if self.max_bytes is not None:
+            whole("max_bytes", self.max_bytes, least=0)
+        require("json", self.json, "True or False", lambda it: isinstance(it, bool))
+        require("model", self.model, "a pydantic model or a msgspec struct", lambda it: it is None or is_model(it))
+        require("check", self.check, "a function, or None", lambda it: it is None or callable(it))
+        rules = (self.statuses, self.types or None, self.max_bytes, self.json or None, self.model, self.check)
+        require("status", None, "at least one rule", lambda _: any(rule is not None for rule in rules))
+
+    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Let the call through and look at what it brings."""
+        reply = await proceed(call)
+        broken = self.judge_head(reply)
+        if broken is None and call.read is not None and self._reads(reply):
+            limit = math.inf if self.max_bytes is None else self.max_bytes
+            if not await call.read(reply, limit):
+                broken = self._too_large()
+        broken = broken or self.judge(reply)
+        if broken is None:
+            return reply
+        if call.discard is not None:
+            await call.discard(reply)
+        message = f"the answer to {call.operation or 'the call'} was refused: {broken.how}"
+        raise BadAnswerError(
+            message,
+            why=broken.why,
+            service=call.operation or None,
+            retry_after=broken.retry_after,
+            causes=() if broken.cause is None else (broken.cause,),
+        )
+
+    # The rules. Pure.
+
+    def judge_head(self, reply: Any, /) -> Broken | None:  # noqa: ANN401
+        """Look at status and content type."""
+        status = getattr(reply, "status_code", None)
+        if not isinstance(status, int):
+            return None
+        if self.statuses is not None and status not in self.statuses:
+            return Broken("status", f"status {status}", retry_after=judge_status(status, reply.headers).retry_after)
+        if self.types and _has_body(status):
+            given = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if not any(fnmatchcase(given, wanted) for wanted in self.types):
+                return Broken("content_type", f"content type {given or 'missing'}")
+        return None
+
+    def judge(self, reply: Any, /) -> Broken | None:  # noqa: ANN401
+        """Look at the body, or at the value, and ask `check`."""
+        status = getattr(reply, "status_code", None)
+        broken = self._judge_body(reply, status) if isinstance(status, int) else self._judge_value(reply)
+        return broken or self._ask(reply)
+
+    def _judge_body(self, reply: Any, status: int) -> Broken | None:  # noqa: ANN401
+        if not self._reads(reply):
+            return None
+        content: bytes = reply.content
+        if self.max_bytes is not None and len(content) > self.max_bytes:
+            return self._too_large()
+        if not _has_body(status) or not (self.json or self.model is not None):
+            return None
+        try:
+            if self.model is not None:
+                parses(self.model, content)
+            else:
+                json.loads(content)
+        except Exception as error:  # noqa: BLE001 - models say no in words of their own
+            why = "json" if self.model is None else "model"
+            return Broken(why, f"the body is not {'JSON' if self.model is None else self.model.__name__}", error)
+        return None
+
+    def _judge_value(self, value: Any) -> Broken | None:  # noqa: ANN401
+        if self.model is None:
+            return None
+        try:
+            fits(self.model, value)
+        except Exception as error:  # noqa: BLE001
+            return Broken("model", f"it is no {self.model.__name__}", error)
+        return None
+
+    def _ask(self, reply: Any) -> Broken | None:  # noqa: ANN401
+        if self.check is None:
+            return None
+        try:
+            said = self.check(reply)
+        except Exception as error:  # noqa: BLE001 - this is how it says no
+            return Broken("check", f"{type(error).__name__}: {error}", error)
+        # A check made of assertions returns None.
+        return None if said is None or said else Broken("check", "the check said no")
+
+    def _reads(self, reply: Any) -> bool:  # noqa: ANN401
+        """Tell whether a rule needs the body."""
+        return self.max_bytes is not None or ((self.json or self.model is not None) and _has_body(reply.status_code))
+
+    def _too_large(self) -> Broken:
+        return Broken("max_bytes", f"its body is larger than {self.max_bytes} bytes")
+
+
+def _has_body(status: int) -> bool:
+    return status < _FIRST_ERROR and status not in _BODILESS
+
+
+def _statuses(value: object) -> frozenset[int]:
+    argument, expected = "status", f"statuses from {_LOWEST} to {_HIGHEST}: a number, a range, or several"
+    found = {value} if isinstance(value, int) else set(cast("Iterable[Any]", value)) if _listed(value) else set[Any]()
+    if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):
+        raise ConfigurationError(argument, value, expected)
+    return frozenset(found)
+
+
+def _types(value: object) -> tuple[str, ...]:
+    argument, expected = "content_type", "media types such as 'application/json' or 'text/*'"
+    found = (value,) if isinstance(value, str) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
+    if not found or not all(isinstance(it, str) and "/" in it for it in found):
+        raise ConfigurationError(argument, value, expected)
+    return tuple(it.lower() for it in cast("tuple[str, ...]", found))
+
+
+def _listed(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)

@@ -1,0 +1,181 @@
+"""Guard: what it refuses, and that a refusal is a failure like any other."""
+
+import pickle
+
+import httpx
+import msgspec
+import pydantic
+import pytest
+
+from resilience.core.errors import BadAnswerError, ConfigurationError
+from resilience.core.outcome import Blame, Err, Sent
+from resilience.pipeline import Pipeline
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.guard import Guard
+from resilience.policies.policy import Policy
+from resilience.policies.retry import Retry
+from resilience.policies.verdicts import judge_bare
+
+
+class Item(pydantic.BaseModel):
+    name: str
+
+
+class Thing(msgspec.Struct):
+    name: str
+
+
+def response(status=200, content=b'{"name": "a"}', **headers):
+    headers = {"content-type": "application/json; charset=utf-8"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    return httpx.Response(status, content=content, headers=headers)
+
+
+def refused(guard, answer):
+    """Why an answer is refused; None when it is let through."""
+    try:
+        assert guard.call(lambda: answer) is answer
+    except BadAnswerError as error:
+        return error.why
+    return None
+
+
+@pytest.mark.parametrize(
+    ("rules", "answer", "why"),
+    [
+        ({"status": 200}, response(), None),
+        ({"status": 200}, response(404), "status"),
+        ({"status": range(200, 300)}, response(204), None),
+        ({"status": {200, 404}}, response(404), None),
+        ({"content_type": "application/json"}, response(), None),
+        ({"content_type": "Application/*JSON"}, response(), None),
+        ({"content_type": ("text/*", "application/xml")}, response(), "content_type"),
+        ({"content_type": "application/json"}, response(content_type=""), "content_type"),
+        ({"content_type": "text/plain"}, response(500), None),
+        ({"content_type": "text/plain"}, response(204, b""), None),
+        ({"max_bytes": 13}, response(), None),
+        ({"max_bytes": 12}, response(), "max_bytes"),
+        ({"max_bytes": 12}, response(500), "max_bytes"),
+        ({"max_bytes": 0}, response(204, b""), None),
+        ({"json": True}, response(), None),
+        ({"json": True}, response(content=b"<html>"), "json"),
+        ({"json": True}, response(content=b"\xff"), "json"),
+        ({"json": True}, response(content=b""), "json"),
+        ({"json": True}, response(204, b""), None),
+        ({"json": True}, response(503, b"<html>"), None),
+        ({"model": Item}, response(), None),
+        ({"model": Item}, response(content=b'{"nome": 1}'), "model"),
+        ({"model": Thing}, response(), None),
+        ({"model": Thing}, response(content=b'{"name": 1}'), "model"),
+        ({"model": Item}, {"name": "a"}, None),
+        ({"model": Item}, Item(name="a"), None),
+        ({"model": Item}, {"name": []}, "model"),
+        ({"model": Thing}, {"name": "a"}, None),
+        ({"model": Thing}, Thing("a"), None),
+        ({"model": Thing}, ["a"], "model"),
+        ({"check": lambda value: value > 1}, 2, None),
+        ({"check": lambda value: value > 1}, 1, "check"),
+        ({"check": lambda value: value > 1}, "1", "check"),
+        ({"check": lambda value: None}, 1, None),
+        ({"status": 200, "json": True}, 5, None),
+    ],
+)
+def test_rules(rules, answer, why):
+    assert refused(Guard(**rules), answer) == why
+
+
+def test_the_error_says_what_is_wrong_and_travels():
+    with pytest.raises(BadAnswerError) as caught:
+        Guard(model=Item).call(lambda: response(content=b"{}"))
+    error = caught.value
+    assert "the body is not Item" in str(error)
+    assert isinstance(error.causes[0], pydantic.ValidationError)
+    assert pickle.loads(pickle.dumps(error)).why == "model"
+    with pytest.raises(BadAnswerError, match="status 503") as caught:
+        Guard(status=200).call(lambda: response(503, retry_after="7"))
+    assert caught.value.retry_after == 7.0
+    assert caught.value.service == "test_the_error_says_what_is_wrong_and_travels.<locals>.<lambda>"
+    with pytest.raises(BadAnswerError, match="larger than 3 bytes"):
+        Guard(max_bytes=3).call(response)
+    with pytest.raises(BadAnswerError, match="the check said no"):
+        Guard(check=bool).call(lambda: "")
+    with pytest.raises(BadAnswerError, match="content type missing"):
+        Guard(content_type="text/plain").call(lambda: httpx.Response(200))
+
+
+def test_a_refusal_is_blamed_and_repeated():
+    verdict = judge_bare(Err(BadAnswerError("refused", why="json", retry_after=2.0)), None)
+    assert (verdict.blame, verdict.retry, verdict.sent, verdict.retry_after) == (Blame.BAD, True, Sent.ANSWERED, 2.0)
+    answers = iter([b"<html>", b"<html>", b"{}"])
+    breaker = CircuitBreaker()
+    pipeline = Pipeline(Retry(3, wait=0.0), breaker, Guard(json=True))
+    assert pipeline.call(lambda: response(content=next(answers))).content == b"{}"
+    assert breaker._circuit.counts(breaker._runtime.now()) == (1, 2)
+
+
+class Unread(Policy):
+    """Gives the call what a client gives it: a way to read bodies, and one to drop replies."""
+
+    def __init__(self):
+        self.dropped = []
+
+    async def around(self, call, proceed):
+        async def read(reply, most):
+            reply.body = reply.body[: int(min(most, 1000)) + 1]
+            reply.content = reply.body
+            return len(reply.body) <= most
+
+        async def discard(reply):
+            self.dropped.append(reply)
+            return True
+
+        call.read, call.discard = read, discard
+        return await proceed(call)
+
+
+class Reply:
+    status_code = 200
+
+    def __init__(self, body):
+        self.body = body
+        self.headers = {}
+
+
+def test_bodies_are_read_up_to_the_ceiling_and_bad_replies_dropped():
+    client = Unread()
+    good, large = Reply(b"{}"), Reply(b"x" * 5000)
+    assert Pipeline(client, Guard(json=True)).call(lambda: good) is good
+    assert Pipeline(client, Guard(max_bytes=10, json=True)).call(lambda: good) is good
+    assert client.dropped == []
+    with pytest.raises(BadAnswerError, match="larger than 10 bytes"):
+        Pipeline(client, Guard(max_bytes=10)).call(lambda: large)
+    assert client.dropped == [large]
+    assert len(large.body) == 11
+    streamed = Reply(b"never looked at")
+    assert Pipeline(client, Guard(status=200)).call(lambda: streamed) is streamed
+    assert not hasattr(streamed, "content")
+
+
+@pytest.mark.parametrize(
+    ("rules", "argument"),
+    [
+        ({}, "status"),
+        ({"status": ()}, "status"),
+        ({"status": 42}, "status"),
+        ({"status": "200"}, "status"),
+        ({"status": [200, "404"]}, "status"),
+        ({"status": 2.0}, "status"),
+        ({"content_type": ""}, "content_type"),
+        ({"content_type": ["json"]}, "content_type"),
+        ({"content_type": 5}, "content_type"),
+        ({"max_bytes": -1}, "max_bytes"),
+        ({"max_bytes": 1.5}, "max_bytes"),
+        ({"json": 1}, "json"),
+        ({"model": dict}, "model"),
+        ({"model": Item(name="a")}, "model"),
+        ({"check": "name"}, "check"),
+    ],
+)
+def test_bad_arguments_are_named(rules, argument):
+    with pytest.raises(ConfigurationError) as caught:
+        Guard(**rules)
+    assert caught.value.argument == argument
