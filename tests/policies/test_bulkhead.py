@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from resilience.core.errors import OverloadedError
+from resilience.core.slots import Line, Slots
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.bulkhead import Bulkhead
@@ -110,28 +111,26 @@ def test_waiting_ends_with_the_deadline():
 
 
 def test_a_slot_that_comes_free_while_the_waiter_looks_is_taken_without_waiting():
+    class Released(Line):
+        """The holder lets go after the caller has found the bulkhead full, and before it stands in line."""
+
+        def join(self, *arguments, **options):
+            bulkhead.slots.give_back()
+            return super().join(*arguments, **options)
+
     bulkhead = Bulkhead(1, queue=1)
-    slots = bulkhead.slots
-    assert slots.take()
-
-    class Released:
-        """The line's lock; the holder lets go just before a second caller gets it to join."""
-
-        def __init__(self, lock):
-            self.lock, self.times = lock, 0
-
-        def __enter__(self):
-            self.times += 1
-            if self.times == 2:
-                slots.taken -= 1
-            self.lock.acquire()
-
-        def __exit__(self, *_):
-            self.lock.release()
-
-    slots.line.lock = Released(slots.line.lock)
+    object.__setattr__(bulkhead, "slots", Slots(1, Released()))
+    assert bulkhead.slots.take()
     assert bulkhead.call(lambda: "reply") == "reply"
-    assert slots.taken == 0
+    assert bulkhead.slots.taken == 0
+
+
+def test_a_thread_waits_no_longer_than_the_deadline():
+    bulkhead = Bulkhead(1, queue=1)
+    assert bulkhead.slots.take()
+    with deadline(0.001), pytest.raises(OverloadedError, match="the deadline passed in the line"):
+        bulkhead.call(pytest.fail)
+    assert not bulkhead.slots.line.waiters
 
 
 @pytest.mark.parametrize("queued", [True, False])
