@@ -31,7 +31,7 @@ demo: .venv/demo.stamp ## the same load through plain httpx and through resilien
 lint: .venv/dev.stamp ## style, and who may import whom
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
-	$(BIN)/lint-imports --no-logo --config pyproject.toml
+	$(BIN)/lint-imports --no-logo --no-cache --config pyproject.toml
 
 types: .venv/dev.stamp ## mypy and pyright, both strict
 	$(BIN)/python -m mypy --config-file pyproject.toml
@@ -53,7 +53,7 @@ bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; 
 	$(BIN)/python benchmarks/throughput.py
 
 clean: ## forget the environment and what was made
-	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis out
+	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis out
 
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or later with venv is needed (on Debian also: apt-get install python3-venv)"; exit 1; }
