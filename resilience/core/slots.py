@@ -80,12 +80,13 @@ class Line:
 class Slots:
     """At most `limit` at once. `taken` is exact at any moment the lock is free."""
 
-    __slots__ = ("limit", "line", "taken")
+    __slots__ = ("limit", "line", "lock", "taken")
 
     def __init__(self, limit: float, line: Line | None = None) -> None:
         self.limit = limit
         self.taken = 0
         self.line = Line() if line is None else line
+        self.lock = self.line.lock
 
     def take(self) -> bool:
         """Take a slot now; false when all are taken or somebody stands in line for one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
 import pybreaker
 
@@ -19,22 +19,24 @@ from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
 from resilience.policies.circuit import CLOSED, HALF_OPEN, OPEN, Circuit, CircuitOptions, Permit, Rejected, Transition
 from resilience.policies.matching import Listed, listed, matcher
-from resilience.policies.policy import Policy
+from resilience.policies.policy import Policy, StraightPolicy
 from resilience.policies.verdicts import judge_bare, judge_cut
 from resilience.runtimes.blocking import BLOCKING
 from resilience.runtimes.entry import request_of
+from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
     from datetime import timedelta
 
     from resilience.core.ports import Proceed, Runtime
+    from resilience.runtimes.straight import Detour
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
+class CircuitBreaker(StraightPolicy, pybreaker.CircuitBreaker):
     """Stop calling what keeps failing; ask again, gently, later.
 
     Opens when, of at least `minimum_calls` (from 1; 10) within `window` seconds (10), `failure_ratio` (0–1; 0.5) or
@@ -90,23 +92,30 @@ class CircuitBreaker(Policy, pybreaker.CircuitBreaker):
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.options!r}, name={self.name!r})"
 
-    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
-        """Let the call through while closed, refuse it while open."""
-        circuit = self._circuit
-        permit = circuit.admit_closed()
+    def enter(self, call: Call, /) -> Permit | Detour:
+        """Let the call through while closed."""
+        permit = self._circuit.admit_closed()
         if permit is None or self._listeners:
-            return await self._observed(call, proceed)
-        # Only where a deadline may cut the call does it matter when this attempt began; else no clock is read for it.
-        since = call.started if call.deadline == NEVER else call.runtime.now()
-        try:
-            reply = await proceed(call)
-        except BaseException as error:
-            self._ended(permit, call, since, error)
-            raise
-        circuit.settle(permit, GOOD, now=call.runtime.now())
-        return reply
+            return DETOUR
+        if call.deadline != NEVER:
+            # Only where a deadline may cut the call does it matter when this attempt began; else no clock is read.
+            permit.since = call.runtime.now()
+        return permit
 
-    async def _observed(self, call: Call, proceed: Proceed) -> Any:  # noqa: ANN401
+    def leave(self, call: Call, token: Permit, reply: object, /) -> bool:  # noqa: ARG002 - any reply is a success
+        """Count a success, as of when the call began: no clock is read for it."""
+        circuit = self._circuit
+        if not circuit.succeeded(token, call.started):
+            circuit.settle(token, GOOD, now=call.started)
+        return True
+
+    async def recover(self, call: Call, token: Permit, error: BaseException, proceed: Proceed, /) -> NoReturn:  # noqa: ARG002
+        """Count a failure."""
+        self._ended(token, call, call.started if token.since is None else token.since, error)
+        raise error
+
+    async def detour(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Ask for a probe's permit, or refuse; and tell the listeners, where there are any."""
         permit = self._begin(call)
         since = call.runtime.now()
         try:

@@ -70,7 +70,7 @@ class Rejected:
 class Permit:
     """Leave for one call, good for one verdict."""
 
-    __slots__ = ("generation", "spent")
+    __slots__ = ("generation", "since", "spent")
 
     probe: bool = False
     lease_until: float = 0.0
@@ -79,6 +79,8 @@ class Permit:
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.spent = False
+        self.since: float | None = None
+        """When the call began, where that is not when it was let in."""
 
 
 class ProbePermit(Permit):
@@ -190,14 +192,19 @@ class Circuit:
 
     # Telling.
 
+    def succeeded(self, permit: Permit, now: float, /) -> bool:
+        """Count a plain success without the lock; false, and nothing is counted, where `settle` has to look closer."""
+        if permit.generation != self._generation or self.state is not CLOSED or now >= self._slice_ends or permit.spent:
+            return False
+        permit.spent = True
+        self._succeed()
+        if self._run:
+            self._run = 0
+        return True
+
     def settle(self, permit: Permit, verdict: Verdict, /, *, now: float) -> tuple[Transition, ...]:
         """Count the verdict of one permitted call; the second verdict of a permit changes nothing."""
-        if verdict.blame is Blame.GOOD and not permit.probe and now < self._slice_ends:
-            if not permit.spent and permit.generation == self._generation and self.state is CLOSED:
-                permit.spent = True
-                self._succeed()
-                if self._run:
-                    self._run = 0
+        if verdict.blame is Blame.GOOD and self.succeeded(permit, now):
             return ()
         with self._lock:
             if permit.spent or permit.generation != self._generation:

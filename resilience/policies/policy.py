@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilience.runtimes.entry import chain_for, enter_async, enter_blocking, guard
+from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -52,3 +53,46 @@ class Policy:
     async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a coroutine function through this policy, on asyncio or trio."""
         return await enter_async(chain_for(self, blocking=False), fn, *args, **kwargs)
+
+
+class StraightPolicy(Policy):
+    """Base of our own policies that mostly just look in before a call and out after it (``runtimes/straight.py``).
+
+    `around` is made of their parts here, once; where only such policies stand in front of a function, the same parts
+    are run without it.
+    """
+
+    __slots__ = ()
+
+    def enter(self, call: Call, /) -> Any:  # noqa: ANN401 - its own token
+        """Look in: return a token for the way out, `DETOUR` to go the long way, or raise."""
+        raise NotImplementedError
+
+    def leave(self, call: Call, token: Any, reply: Any, /) -> bool:  # noqa: ANN401
+        """Look out: true when the reply stands; false, with nothing done, when `answered` has to see it."""
+        raise NotImplementedError
+
+    async def answered(self, call: Call, token: Any, reply: Any, proceed: Proceed, /) -> Any:  # noqa: ANN401, ARG002
+        """Deal with a reply that does not stand yet; most policies take every reply."""
+        return reply
+
+    async def recover(self, call: Call, token: Any, error: BaseException, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Deal with an error: raise it, or another, or answer."""
+        raise NotImplementedError
+
+    async def detour(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Go the long way."""
+        raise NotImplementedError
+
+    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Filter one call."""
+        token = self.enter(call)
+        if token is DETOUR:
+            return await self.detour(call, proceed)
+        try:
+            reply = await proceed(call)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the policy has to hear of it
+            return await self.recover(call, token, error, proceed)
+        return reply if self.leave(call, token, reply) else await self.answered(call, token, reply, proceed)
+
+    around.straight = True  # type: ignore[attr-defined]  # the mark that runtimes/entry.py looks for

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import tenacity
 
 from resilience.core.attempt import AttemptRecord
-from resilience.core.call import Elsewhere
+from resilience.core.call import NEVER, Elsewhere
 from resilience.core.errors import CircuitOpenError, ConfigurationError, RejectedError, require
 from resilience.core.events import RetryScheduled
 from resilience.core.outcome import Err, Ok, Sent, Verdict
@@ -21,7 +21,7 @@ from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.policies.budget import Budget, RetryBudget
 from resilience.policies.matching import Listed, Matcher, matcher
-from resilience.policies.policy import Policy
+from resilience.policies.policy import StraightPolicy
 from resilience.policies.verdicts import judge_bare
 from resilience.policies.waits import Progress, as_wait, full_jitter
 
@@ -135,7 +135,7 @@ def _future(number: int, outcome: Ok[Any] | Err) -> tenacity.Future:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(Policy):
+class Retry(StraightPolicy):
     """Repeat a failed call, up to `max_attempts` sends in all (from 1; 3, as AWS's SDKs).
 
     `wait`: seconds, ``full_jitter(base, cap)``, or any tenacity wait. `stop`: any tenacity stop, in addition. `on`:
@@ -187,29 +187,46 @@ class Retry(Policy):
         object.__setattr__(shared, "state", budget)
         return shared
 
-    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
-        """Send the call on, and again."""
-        budget = self.state
-        if budget is not None:
-            budget.deposit(call.started)
+    def enter(self, call: Call, /) -> float:
+        """Pay into the budget, and say how many more sends there may be."""
+        if self.state is not None:
+            self.state.deposit(call.started)
         # Sends beyond the one that is about to be made, which a Retry further out has already counted.
         outer = call.sends_left
-        call.sends_left = left = min(outer, self.max_attempts - 1)
+        left = self.max_attempts - 1
+        call.sends_left = left if left < outer else outer
+        return outer
+
+    def leave(self, call: Call, token: float, reply: object, /) -> bool:  # noqa: ARG002 - `answered` looks at it
+        """Let a reply pass that nobody wants repeated."""
+        verdict, wanted = call.verdict, self.wanted
+        if (verdict is not None and verdict.retry) or (wanted is not None and wanted.judges_results):
+            return False
+        if token == NEVER:
+            call.sends_left = NEVER
+        else:
+            self._restore(call, token)
+        return True
+
+    async def answered(self, call: Call, token: float, reply: object, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Repeat a call for the sake of its reply."""
         try:
-            try:
-                reply = await proceed(call)
-            except Exception as error:  # noqa: BLE001 - judged, and raised again unless repeated
-                outcome: Ok[Any] | Err = Err(error)
-            else:
-                verdict = call.verdict
-                if (verdict is None or not verdict.retry) and (self.wanted is None or not self.wanted.judges_results):
-                    return reply
-                outcome = Ok(reply)
-                if not self._judge(outcome, call).retry:
-                    return reply
-            return await self._again(call, proceed, outcome)
+            outcome = Ok(reply)
+            return await self._again(call, proceed, outcome) if self._judge(outcome, call).retry else reply
         finally:
-            call.sends_left = outer - (left - call.sends_left)
+            self._restore(call, token)
+
+    async def recover(self, call: Call, token: float, error: BaseException, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Repeat a call that has failed."""
+        try:
+            if isinstance(error, Exception):
+                return await self._again(call, proceed, Err(error))
+            raise error
+        finally:
+            self._restore(call, token)
+
+    def _restore(self, call: Call, outer: float) -> None:
+        call.sends_left = outer - (min(outer, self.max_attempts - 1) - call.sends_left)
 
     async def _again(self, call: Call, proceed: Proceed, outcome: Ok[Any] | Err) -> Any:  # noqa: ANN401
         state = RetryState(self, started=call.started, request=call.request, draw=call.runtime.random)

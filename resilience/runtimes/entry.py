@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from contextlib import contextmanager
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from resilience.core.call import NEVER, Ambient, Call, ambient
@@ -14,12 +13,14 @@ from resilience.core.outcome import Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.straight import invoke, invoke_async, invoke_blocking, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Generator, Sequence
     from datetime import timedelta
 
     from resilience.core.ports import Policy, Proceed, Runtime
+    from resilience.runtimes.straight import StraightPolicy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +43,10 @@ def link(policy: Policy, inner: Proceed, /) -> Proceed:
     else:
         # Ours always pass the call on; in somebody's own policy a bare ``proceed()`` means "this same call".
         def proceed(call: Call) -> Any:  # noqa: ANN401
-            return around(call, lambda passed=call: inner(passed))
+            def again(passed: Call = call) -> Any:  # noqa: ANN401
+                return inner(passed)
+
+            return around(call, again)
 
     return proceed
 
@@ -57,9 +61,10 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 def refuse_generators(fn: Callable[..., Any]) -> None:
     """Raise ConfigurationError for what cannot be guarded as one call."""
-    if not callable(fn) or isinstance(fn, staticmethod):
-        argument, value, expected = "fn", fn, "a function (a policy goes below @staticmethod and @classmethod)"
-        raise ConfigurationError(argument, value, expected)
+    value: object = fn
+    if not callable(value) or isinstance(value, staticmethod):
+        argument, expected = "fn", "a function (a policy goes below @staticmethod and @classmethod)"
+        raise ConfigurationError(argument, fn, expected)
     if any(inspect.isgeneratorfunction(it) or inspect.isasyncgenfunction(it) for it in (fn, type(fn).__call__)):
         argument = "fn"
         raise ConfigurationError(
@@ -70,31 +75,40 @@ def refuse_generators(fn: Callable[..., Any]) -> None:
         )
 
 
-async def _invoke_blocking(call: Call) -> Any:  # noqa: ANN401 - what the function returns
-    fn, args, kwargs = call.request
-    result = fn(*args, **kwargs)
-    if type(result) is CoroutineType:  # of a lambda, say: it would count as a success, and never run
-        result.close()
-        argument, expected = (
-            "fn",
-            "a function that returns no coroutine; use .acall, or decorate the coroutine function itself",
-        )
-        raise ConfigurationError(argument, call.operation, expected)
-    return result
+def request_of(call: Call) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """Return function, arguments and keyword arguments of a call; of one that is no function's, its name alone."""
+    request = call.request
+    return cast("Any", request) if isinstance(request, tuple) else (call.operation, (), {})
 
 
-def _invoke_async(call: Call) -> Any:  # noqa: ANN401 - the function's coroutine, awaited by the room outside
-    fn, args, kwargs = call.request
-    result = fn(*args, **kwargs)
-    if type(result) is not CoroutineType and not hasattr(result, "__await__"):
-        argument, expected = "fn", "a coroutine function; use .call for plain functions"
-        raise ConfigurationError(argument, call.operation, expected)
-    return result
+def flat(policy: Policy) -> tuple[Policy, ...]:
+    """Return the policies that a call meets one after the other: a pipeline's own, in place of the pipeline."""
+    if type(policy).__module__.startswith(OWN) and hasattr(policy, "chain"):
+        return tuple(inner for part in cast("Sequence[Policy]", policy.policies) for inner in flat(part))  # type: ignore[attr-defined]
+    return (policy,)
+
+
+def _goes_straight(policy: Policy) -> bool:
+    # The mark is on the `around` that is made of the parts: whoever overrides it means it.
+    return getattr(type(policy).around, "straight", False)
+
+
+def straight_for(policy: Policy) -> Callable[[Call], Any] | None:
+    """Return the straight way to calling the plain function of ``call.request``; None where a policy needs more."""
+    policies = flat(policy)
+    if not all(_goes_straight(inner) for inner in policies):
+        return None
+    way: Callable[[Call], Any] = invoke
+    chain: Proceed = invoke_blocking
+    for inner in reversed(policies):
+        way = step(cast("StraightPolicy", inner), way, chain)
+        chain = link(inner, chain)
+    return way
 
 
 def chain_for(policy: Policy, *, blocking: bool) -> Proceed:
     """Return the chain that ends in calling the function held by ``call.request``."""
-    return link(policy, _invoke_blocking if blocking else _invoke_async)
+    return link(policy, invoke_blocking if blocking else invoke_async)
 
 
 def guard(policy: Policy, fn: Callable[P, T], /) -> Callable[P, T]:
@@ -111,6 +125,16 @@ def guard(policy: Policy, fn: Callable[P, T], /) -> Callable[P, T]:
 
         return cast("Callable[P, T]", _like(fn, guarded_async))
 
+    straight = straight_for(policy)
+    if straight is not None:
+        now = BLOCKING.now
+
+        def guarded_straight(*args: P.args, **kwargs: P.kwargs) -> T:
+            if ambient.get() is None:  # what `_call` does then, a function call shorter
+                return straight(Call(BLOCKING, (fn, args, kwargs), now(), NEVER, operation))  # type: ignore[no-any-return]
+            return straight(_call(BLOCKING, (fn, args, kwargs), operation))  # type: ignore[no-any-return]
+
+        return cast("Callable[P, T]", _like(fn, guarded_straight))
     enter = chain_for(policy, blocking=True)
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -150,7 +174,7 @@ async def _in_time(chain: Proceed, call: Call) -> Any:  # noqa: ANN401
 def late(call: Call, message: str) -> ResilienceError:
     """Return the error for a call that was cut by a time limit: inside, or while it stood in line."""
     service = call.operation or None
-    if getattr(call, "queueing", False):
+    if call.queueing:
         return OverloadedError(f"{service or 'the call'} stood in line until its time was up", service=service)
     return DeadlineExceededError(message, service=service)
 
@@ -180,7 +204,7 @@ async def enter_async(
 
 
 @contextmanager
-def deadline(seconds: float | timedelta, /) -> Iterator[float]:
+def deadline(seconds: float | timedelta, /) -> Generator[float]:
     """Give every call made inside at most `seconds` from now; of nested deadlines the earlier one wins.
 
     Works in sync and in async code, and is inherited by tasks started inside. Yields the instant (monotonic seconds).
