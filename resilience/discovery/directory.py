@@ -7,12 +7,14 @@ need no name to exist. Lookups run on the library's background thread, one at a 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from resilience.core.errors import ResilienceError
 from resilience.core.events import ResolutionFailed
 from resilience.discovery.failures import ResolutionError
 from resilience.discovery.freshness import Change, Freshness
+from resilience.runtimes.anyio import ANYIO
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from resilience.core.events import Event
     from resilience.core.ports import Handle, Resolver, Runtime
     from resilience.core.resolution import Resolution, Target
+    from resilience.discovery.failures import Kind
     from resilience.runtimes.submission import Submission
 
 # Seconds that a lookup may take in the background, where nobody waits for it: dnspython's own lifetime.
@@ -49,12 +52,15 @@ class Directory:
         runtime: Runtime,
         adopt: Callable[[Resolution | None], None],
         emit: Callable[[Event], None],
+        background: Runtime = ANYIO,
     ) -> None:
         self.target = target
         self.name = str(target)
         self._resolver = resolver
         self._lease = lease
         self._clock = runtime
+        self._background = background
+        """The runtime that jobs run on: the background thread's, or virtual in tests."""
         self._adopt = adopt
         self._emit = emit
         self._lock = threading.Lock()
@@ -114,10 +120,9 @@ class Directory:
 
     async def _refresh(self) -> None:
         if self.freshness.is_due(self._clock.now()):
-            with self._lock:
-                busy = self._asking is not None and not self._asking.done
-            if not busy:
-                await self._look_up()
+            # By the same door as calls that wait: one lookup at a time, whoever has asked for it.
+            with suppress(TimeoutError, RuntimeError):
+                await self._ask().wait(self._background, LOOKUP + 1)
 
     async def _look_up(self) -> None:
         now, random = self._clock.now, self._clock.random
@@ -158,7 +163,7 @@ class Directory:
 
 
 def _as_failure(name: str, error: Exception) -> ResolutionError:
-    kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
+    kind: Kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
     return ResolutionError(name, kind, f"{type(error).__name__}: {error}", causes=(error,))
 
 

