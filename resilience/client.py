@@ -57,8 +57,8 @@ class _Told:
         self._limits_given = httpx_arguments.get("limits")
         given = httpx_arguments.get("transport")
         if isinstance(given, Transport | AsyncTransport) and (services or defaults is not None or self._listening):
-            argument, expected = "transport", "no Transport of ours beside services=, defaults= or listeners=: it has its own"
-            raise ConfigurationError(argument, given, expected)
+            expected = "a transport that is not ours beside services=, defaults= or listeners=: ours has its own"
+            raise ConfigurationError("transport", given, expected)  # noqa: EM101 - the argument's name
 
     def _ours(self) -> list[Transport | AsyncTransport]:
         """Return the transports whose calls go through policies: the main one, the proxies', what the user mounted."""
@@ -71,7 +71,8 @@ class _Told:
 
     def describe(self) -> Description:
         """Return the policies of every service, outermost first, and every warning about them."""
-        return Description({name: it for ours in reversed(self._ours()) for name, it in ours.describe().services.items()})
+        found = [ours.describe().services for ours in reversed(self._ours())]
+        return Description({name: service for services in found for name, service in services.items()})
 
 
 class Client(_Told, httpx.Client):
@@ -128,7 +129,7 @@ class Client(_Told, httpx.Client):
             response = super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
-                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]  # a body's last hop knew its own
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
             tell(self._main._upstreams.listeners, whole, BLOCKING.now(), None, error)  # noqa: SLF001
             raise
         finally:
@@ -154,7 +155,10 @@ class AsyncClient(_Told, httpx.AsyncClient):
         self._taking_part = frozenset(self._ours())
 
     def _init_transport(
-        self, *, transport: httpx.AsyncBaseTransport | None = None, **given: Any  # noqa: ANN401
+        self,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        **given: Any,  # noqa: ANN401
     ) -> httpx.AsyncBaseTransport:
         if isinstance(transport, AsyncTransport):
             self._main = transport
@@ -188,7 +192,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
             response = await super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
-                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]  # a body's last hop knew its own
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
             tell(self._main._upstreams.listeners, whole, ANYIO.now(), None, error)  # noqa: SLF001
             raise
         finally:
@@ -208,5 +212,7 @@ def tell(listeners: Listeners, whole: Whole, now: float, status: int | None, err
         outcome, level = "ok", _INFO if sum(len(call.attempts) for call in whole.calls) > 1 else _DEBUG
     if whole.calls and listeners.hears(level):
         listeners.emit(
-            ended(whole.service, whole.calls, started=whole.started, now=now, outcome=outcome, status=status, error=error)
+            ended(
+                whole.service, whole.calls, started=whole.started, now=now, outcome=outcome, status=status, error=error
+            )
         )

@@ -15,8 +15,8 @@ import httpx
 from resilience.http.body import AsyncBody, BlockingBody, in_time
 from resilience.http.pool import CALL, AsyncPool, BlockingPool
 from resilience.http.private import AsyncEndpointTransport, EndpointTransport, sibling
-from resilience.http.wire import Wire
 from resilience.http.together import Together
+from resilience.http.wire import Wire
 from resilience.runtimes.anyio import ANYIO
 
 if TYPE_CHECKING:

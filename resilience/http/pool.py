@@ -189,7 +189,11 @@ class _BlockingBody:
     """A response's body; its end gives the connection back."""
 
     def __init__(
-        self, inner: Any, pool: BlockingPool, connections: deque[BlockingConnection], connection: BlockingConnection  # noqa: ANN401
+        self,
+        inner: Any,
+        pool: BlockingPool,
+        connections: deque[BlockingConnection],
+        connection: BlockingConnection,  # noqa: ANN401
     ) -> None:
         self._inner = inner
         self._pool = pool
@@ -307,7 +311,11 @@ class _AsyncBody:
     """A response's body; its end gives the connection back."""
 
     def __init__(
-        self, inner: Any, pool: AsyncPool, connections: deque[AsyncConnection], connection: AsyncConnection  # noqa: ANN401
+        self,
+        inner: Any,
+        pool: AsyncPool,
+        connections: deque[AsyncConnection],
+        connection: AsyncConnection,  # noqa: ANN401
     ) -> None:
         self._inner = inner
         self._pool = pool

@@ -69,3 +69,11 @@ def file_behind(stream: object) -> Any | None:  # noqa: ANN401 - whatever has `r
     """Return the file that was given as ``content=``, or None."""
     inner = getattr(stream, "_stream", None)
     return inner if hasattr(inner, "read") and hasattr(inner, "seek") else None
+
+
+def retries_below(transport: object) -> int:
+    """Return how many retries a transport of somebody else's makes itself, as far as can be told."""
+    if type(transport).__module__.partition(".")[0] == "httpx_retries":
+        return int(getattr(getattr(transport, "retry", None), "total", 1))
+    retries = getattr(getattr(transport, "_pool", None), "_retries", 0)
+    return retries if isinstance(retries, int) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resilience.http.doubts import doubts
 from resilience.http.service import TOTAL
 
 if TYPE_CHECKING:
@@ -109,17 +110,19 @@ class Description:
         return "\n".join(str(service) for service in self.services.values())
 
 
-def describe(services: Mapping[str, Service], defaults: Service, upstreams: Sequence[Upstream]) -> Description:
-    """Return the description of everything configured or met."""
-    found = {name: _describe(name, service, None) for name, service in services.items()}
-    found["defaults"] = _describe("defaults", defaults, None)
+def describe(
+    services: Mapping[str, Service], defaults: Service, upstreams: Sequence[Upstream], *, stacked: int = 0
+) -> Description:
+    """Return the description of everything configured or met. `stacked`: retries that the transport below makes."""
+    found = {name: _describe(name, service, None, stacked) for name, service in services.items()}
+    found["defaults"] = _describe("defaults", defaults, None, stacked)
     for upstream in upstreams:
         found.pop(upstream.target.host, None)
-        found[upstream.name] = _describe(upstream.name, upstream.service, upstream)
+        found[upstream.name] = _describe(upstream.name, upstream.service, upstream, stacked)
     return Description(found)
 
 
-def _describe(name: str, service: Service, upstream: Upstream | None) -> ServiceDescription:
+def _describe(name: str, service: Service, upstream: Upstream | None, stacked: int) -> ServiceDescription:
     total = service.total_timeout
     policies = [
         f"deadline: {total:g} s, bodies that are not streamed included"
@@ -142,7 +145,8 @@ def _describe(name: str, service: Service, upstream: Upstream | None) -> Service
     policies.append(f"circuit: {service.circuit!r} per endpoint" if service.circuit is not None else "circuit: none")
     if service.attempt_timeout is not None:
         policies.append(f"attempt: {service.attempt_timeout:g} s to its headers")
-    return ServiceDescription(name, tuple(policies), tuple(_warnings(service, upstream)))
+    resolution = None if upstream is None else upstream.resolution
+    return ServiceDescription(name, tuple(policies), doubts(service, resolution, stacked=stacked))
 
 
 def _found(resolution: Resolution | None) -> str:
@@ -151,36 +155,3 @@ def _found(resolution: Resolution | None) -> str:
     size = len(resolution.replicas)
     kind = f"a fleet of {size}" if resolution.fleet else f"one origin, {size} way{'s' * (size != 1)} to it"
     return f"{kind} ({resolution.source}; {resolution.why or 'as told'})"
-
-
-def _warnings(service: Service, upstream: Upstream | None) -> list[str]:
-    found: list[str] = []
-    total = float(service.total_timeout or TOTAL)  # type: ignore[arg-type]  # seconds since the service was checked
-    attempt = service.attempt_timeout
-    retry = service.retry
-    if attempt is not None and attempt > total:  # type: ignore[operator]
-        found.append(f"attempt_timeout={attempt:g} s never acts: the deadline of {total:g} s comes first")
-    if retry is not None and attempt is not None:
-        worst = retry.max_attempts * float(attempt)  # type: ignore[arg-type]
-        if worst > total:
-            found.append(
-                f"{retry.max_attempts} attempts of {attempt:g} s do not fit into the deadline of {total:g} s: "
-                "the last ones are cut short"
-            )
-    if retry is not None:
-        longest = getattr(retry.wait, "cap", None) or getattr(retry.wait, "wait_fixed", None)
-        if longest is not None and longest > total:
-            found.append(f"waits of up to {longest:g} s go beyond the deadline of {total:g} s: the call ends instead")
-        if retry.max_attempts > 1 and retry.sharing(None).state is None and service.budget is None:
-            found.append("retries without a budget: a dead service gets every call several times over")
-    circuit = service.circuit
-    if circuit is not None:
-        options = circuit.options
-        if service.max_in_flight is not None and options.minimum_calls > 1e6:  # noqa: PLR2004
-            found.append(f"minimum_calls={options.minimum_calls} is never reached: the ratio never opens a circuit")
-        if options.consecutive_failures > 1e6 and options.minimum_calls > 1e6:  # noqa: PLR2004
-            found.append("this circuit can never open")
-    resolution = None if upstream is None else upstream.resolution
-    if resolution is not None and resolution.fleet and len(resolution.replicas) == 1:
-        found.append("balancing over one address does nothing: is it a virtual address in front of several replicas?")
-    return found

@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 from resilience.core.errors import ConfigurationError
 from resilience.core.events import CallEnded
 from resilience.core.units import seconds as in_seconds
@@ -124,7 +123,7 @@ def options_of(request: httpx.Request) -> dict[str, Any]:
     return {**options, **durations}
 
 
-def ended(  # noqa: PLR0913 - one fact each
+def ended(
     service: str,
     calls: list[RoutedCall],
     *,
@@ -150,5 +149,3 @@ def ended(  # noqa: PLR0913 - one fact each
         error=None if error is None else type(error).__name__,
         stopped=calls[-1].why or None if calls else None,
     )
-
-

@@ -38,7 +38,9 @@ async def test_all_pooled_sockets_stale_at_once_cost_nothing(mode: str, server: 
         assert (endpoint.circuit, endpoint.in_flight) == ("closed", 0)
 
 
-async def test_found_closed_on_reuse_it_is_sent_once_more_for_free_and_on_a_new_connection(mode: str, server: Server) -> None:
+async def test_found_closed_on_reuse_it_is_sent_once_more_for_free_and_on_a_new_connection(
+    mode: str, server: Server
+) -> None:
     service = static(server, retry=None)
     async with Face(mode, services={"web.internal": service}) as face:
         url = f"http://web.internal:{server.port}/"

@@ -8,7 +8,7 @@ import pytest
 
 import resilience
 from resilience.lab import Fleet, Server
-from tests.http.support import CONTEXT, MODES, Face, attempts, static
+from tests.http.support import CONTEXT, MODES, Census, Face, attempts, static
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
@@ -44,18 +44,18 @@ async def test_three_hundred_gets_of_one_endpoint_queue(mode: str, server: Serve
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
-async def test_max_connections_bounds_all_endpoints_and_services_together(mode: str, fleet: Fleet) -> None:
+async def test_max_connections_bounds_all_endpoints_and_services_together(
+    mode: str, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    census = Census(monkeypatch)
     services = {"one.internal": static(*fleet), "two.internal": static(*fleet)}
     limits = httpx.Limits(max_connections=4)
-    most = 0
     async with resilience.AsyncClient(services=services, limits=limits, verify=CONTEXT, timeout=30) as client:
 
         async def one(number: int) -> None:
-            nonlocal most
             name = ("one", "two")[number % 2]
             response = await client.get(f"http://{name}.internal:{fleet.port}/slow/0.005")
             assert response.status_code == 200
-            most = max(most, sum(server.connections for server in fleet))
 
         async with anyio.create_task_group() as group:
             for number in range(60):
@@ -63,21 +63,21 @@ async def test_max_connections_bounds_all_endpoints_and_services_together(mode: 
         assert sum(e.in_flight for s in client.status().services.values() for e in s.endpoints) == 0
         total = client._main._total
         assert (total.taken, total.limit) == (0, 4)
-    assert most <= 5  # one that is being closed may still be counted by its server
+    assert (census.most, census.open) == (4, 0)
 
 
-def test_max_connections_bounds_threads_too(fleet: Fleet) -> None:
+def test_max_connections_bounds_threads_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    census = Census(monkeypatch)
     limits = httpx.Limits(max_connections=3)
     failures: list[Exception] = []
-    most = 0
-    with resilience.Client(services={"web.internal": static(*fleet)}, limits=limits, verify=CONTEXT, timeout=30) as client:
+    with resilience.Client(
+        services={"web.internal": static(*fleet)}, limits=limits, verify=CONTEXT, timeout=30
+    ) as client:
 
         def work() -> None:
-            nonlocal most
             try:
                 for _ in range(5):
                     client.get(f"http://web.internal:{fleet.port}/slow/0.002").raise_for_status()
-                    most = max(most, sum(server.connections for server in fleet))
             except Exception as error:
                 failures.append(error)
 
@@ -88,7 +88,7 @@ def test_max_connections_bounds_threads_too(fleet: Fleet) -> None:
             thread.join()
         assert client._main._total.taken == 0
     assert failures == []
-    assert most <= 4
+    assert (census.most, census.open) == (3, 0)
 
 
 async def test_max_connections_may_exceed_the_default_of_an_endpoint(mode: str, server: Server) -> None:
@@ -99,7 +99,9 @@ async def test_max_connections_may_exceed_the_default_of_an_endpoint(mode: str, 
 
 
 async def test_max_keepalive_connections_bounds_what_is_kept(mode: str, fleet: Fleet) -> None:
-    async with Face(mode, services={"web.internal": static(*fleet)}, limits=httpx.Limits(max_keepalive_connections=1)) as face:
+    async with Face(
+        mode, services={"web.internal": static(*fleet)}, limits=httpx.Limits(max_keepalive_connections=1)
+    ) as face:
         for _ in range(9):
             await face.get(f"http://web.internal:{fleet.port}/")
         transports = face.client._main._exchange._transports.all()
@@ -157,7 +159,9 @@ async def test_a_full_endpoint_sends_calls_to_another(mode: str, fleet: Fleet) -
 @pytest.mark.parametrize("mode", MODES[:2])
 async def test_whoever_queues_longest_is_served_first(mode: str, server: Server) -> None:
     order: list[int] = []
-    async with resilience.AsyncClient(services={"web.internal": static(server, max_in_flight=1)}, verify=CONTEXT) as client:
+    async with resilience.AsyncClient(
+        services={"web.internal": static(server, max_in_flight=1)}, verify=CONTEXT
+    ) as client:
 
         async def one(number: int) -> None:
             await client.get(f"http://web.internal:{server.port}/{number}")

@@ -30,7 +30,9 @@ async def test_respx_sees_each_attempt(mode: str) -> None:
             assert face.in_flight() == 0
     assert (response.status_code, route.call_count) == (200, 3)
     assert [(status, error) for _, status, error in attempts(response)] == [
-        (503, None), (None, "ReadTimeout"), (200, None)
+        (503, None),
+        (None, "ReadTimeout"),
+        (200, None),
     ]
 
 

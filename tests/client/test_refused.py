@@ -69,7 +69,11 @@ async def test_it_pickles(mode: str, dead: Fleet) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (str(copy), copy.service, copy.endpoint, copy.retry_after, copy.attempts) == (
-        str(error), error.service, error.endpoint, error.retry_after, error.attempts
+        str(error),
+        error.service,
+        error.endpoint,
+        error.retry_after,
+        error.attempts,
     )
 
 

@@ -76,7 +76,9 @@ async def test_a_refused_post_goes_to_another_endpoint(mode: str, fleet: Fleet) 
     assert fleet[2].count == 3
 
 
-@pytest.mark.parametrize("extra", [{"headers": {"Idempotency-Key": "7"}}, {"extensions": {"resilience": {"idempotent": True}}}])
+@pytest.mark.parametrize(
+    "extra", [{"headers": {"Idempotency-Key": "7"}}, {"extensions": {"resilience": {"idempotent": True}}}]
+)
 async def test_a_post_is_repeated_with_a_key_or_at_the_callers_word(
     mode: str, fleet: Fleet, extra: dict[str, dict[str, object]]
 ) -> None:
@@ -154,7 +156,9 @@ def test_files_are_sent_again_from_where_they_began_or_not_at_all(fleet: Fleet) 
 
 
 @pytest.mark.parametrize("file", [io.BytesIO, Unseekable])
-async def test_multipart_files_are_sent_again_whole_or_not_at_all(mode: str, fleet: Fleet, file: type[io.BytesIO]) -> None:
+async def test_multipart_files_are_sent_again_whole_or_not_at_all(
+    mode: str, fleet: Fleet, file: type[io.BytesIO]
+) -> None:
     for server in fleet:
         server.fault(status=503)
     async with Face(mode, services={"web.internal": static(*fleet)}) as face:
@@ -187,7 +191,9 @@ async def test_exhausted_the_caller_gets_the_last_original_exception_with_its_at
     error = caught.value
     assert not isinstance(error, resilience.ResilienceError)
     assert error.request.url == url(fleet)
-    assert [attempt.endpoint for attempt in error.attempts] == sorted(fleet.addresses, key=[a.endpoint for a in error.attempts].index)
+    assert [attempt.endpoint for attempt in error.attempts] == sorted(
+        fleet.addresses, key=[a.endpoint for a in error.attempts].index
+    )
     assert len(error.attempts) == 3
     assert [note.partition(":")[0] for note in error.__notes__] == [
         f"attempt {attempt.number} at {attempt.endpoint}".partition(":")[0] for attempt in error.attempts

@@ -35,14 +35,18 @@ def services(server: Server, *names: str, **options: object) -> dict[str, resili
     return {name: static(server, **options) for name in names}
 
 
-async def test_a_name_is_verified_although_an_address_is_dialled(mode: str, good: Server, context: ssl.SSLContext) -> None:
+async def test_a_name_is_verified_although_an_address_is_dialled(
+    mode: str, good: Server, context: ssl.SSLContext
+) -> None:
     async with Face(mode, services=services(good, "good.test"), verify=context) as face:
         response = await face.get(f"https://good.test:{good.port}/headers")
         assert response.json()["host"] == f"good.test:{good.port}"
         assert attempts(response) == [(good.address, 200, None)]
 
 
-async def test_evil_never_rides_a_connection_verified_for_good(mode: str, good: Server, context: ssl.SSLContext) -> None:
+async def test_evil_never_rides_a_connection_verified_for_good(
+    mode: str, good: Server, context: ssl.SSLContext
+) -> None:
     good.reset_counts()
     async with Face(mode, services=services(good, "good.test", "evil.test"), verify=context) as face:
         for _ in range(3):
@@ -124,8 +128,12 @@ async def test_what_speaks_no_tls_is_a_connect_error(mode: str, context: ssl.SSL
 
 
 def test_one_context_serves_all_endpoints(tmp_path: Path) -> None:
-    with resilience.Client(services={"a.test": resilience.Service(discovery=resilience.Static(["10.0.0.1:1", "10.0.0.2:1"]))}) as client:
+    with resilience.Client(
+        services={"a.test": resilience.Service(discovery=resilience.Static(["10.0.0.1:1", "10.0.0.2:1"]))}
+    ) as client:
         transport = client._transport
         upstream, _ = transport._upstreams.of(httpx.URL("https://a.test:1"), transport._make)
-        contexts = {id(transport._exchange._transports.of(endpoint).pool.ssl_context) for endpoint in upstream.endpoints}
+        contexts = {
+            id(transport._exchange._transports.of(endpoint).pool.ssl_context) for endpoint in upstream.endpoints
+        }
     assert len(contexts) == 1

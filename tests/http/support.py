@@ -3,6 +3,7 @@
 import gc
 import ssl
 import sys
+import threading
 from collections.abc import Awaitable, Iterator
 from inspect import isawaitable
 from types import TracebackType
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 import resilience
+from resilience.http import wire
 from resilience.lab import Fleet, Server
 
 T = TypeVar("T")
@@ -140,3 +142,52 @@ def mode(request: pytest.FixtureRequest) -> str:
 def anyio_backend(mode: str) -> str:
     """Where the test itself runs."""
     return "trio" if mode == "trio" else "asyncio"
+
+
+class Census:
+    """How many connections are open, and the most there were at once: counted where they are opened and closed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.open = self.most = self.opened = 0
+        self._lock = threading.Lock()
+        self._patch = patch
+        blocking, awaiting = wire.BlockingWire.connect_tcp, wire.AsyncWire.connect_tcp
+
+        def connect(*arguments: Any, **more: Any) -> Any:
+            return self._count(blocking(*arguments, **more))
+
+        async def aconnect(*arguments: Any, **more: Any) -> Any:
+            return self._count(await awaiting(*arguments, **more))
+
+        patch.setattr(wire.BlockingWire, "connect_tcp", connect)
+        patch.setattr(wire.AsyncWire, "connect_tcp", aconnect)
+
+    def _count(self, stream: Any) -> Any:
+        with self._lock:
+            self.open += 1
+            self.opened += 1
+            self.most = max(self.most, self.open)
+        ended = [None]
+        close, aclose = getattr(stream, "close", None), getattr(stream, "aclose", None)
+
+        def once() -> None:
+            with self._lock:
+                if ended:
+                    ended.pop()
+                    self.open -= 1
+
+        def closed() -> None:
+            once()
+            if close is not None:
+                close()
+
+        async def aclosed() -> None:
+            once()
+            if aclose is not None:
+                await aclose()
+
+        if close is not None:
+            stream.close = closed
+        else:
+            stream.aclose = aclosed
+        return stream

@@ -109,7 +109,9 @@ async def test_the_first_hops_total_covers_the_last_hops_body(mode: str, fleet: 
     fleet[1].fault(drip=0.3)
     async with Face(mode, services=services, follow_redirects=True) as face:
         with pytest.raises(resilience.DeadlineExceededError):
-            await face.get(f"http://first.internal:{fleet.port}/redirect?to=http://second.internal:{fleet.port}/bytes/100")
+            await face.get(
+                f"http://first.internal:{fleet.port}/redirect?to=http://second.internal:{fleet.port}/bytes/100"
+            )
 
 
 async def test_a_call_may_bring_its_own_limits(mode: str, server: Server) -> None:
@@ -130,7 +132,9 @@ async def test_httpx_own_limits_keep_their_meaning(mode: str, server: Server) ->
         assert response.status_code == 200
 
 
-async def test_timeout_none_lifts_the_limits_of_phases_but_not_a_total_that_was_given(mode: str, server: Server) -> None:
+async def test_timeout_none_lifts_the_limits_of_phases_but_not_a_total_that_was_given(
+    mode: str, server: Server
+) -> None:
     services = {"web.internal": static(server, total_timeout=0.3, retry=None)}
     async with Face(mode, services=services, timeout=None) as face:
         with pytest.raises(resilience.DeadlineExceededError):

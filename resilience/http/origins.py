@@ -1,0 +1,136 @@
+"""The services a transport has met, by origin; and who is named how."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import httpx
+
+from resilience.core.errors import ConfigurationError
+from resilience.core.resolution import Target
+from resilience.http.listening import Listeners
+from resilience.http.service import Service
+from resilience.http.status import Description, Status, describe, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from resilience.core.ports import Listener, Runtime
+    from resilience.http.upstream import Upstream
+
+# An origin that was not called for this long (seconds) is forgotten, and at most so many are kept.
+IDLE = 300.0
+MOST = 1000
+# Seconds between two looks for such origins.
+SWEEP = 30.0
+
+_NOBODY: list[Upstream] = []
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_SECURE = frozenset({"https", "wss"})
+
+
+class Upstreams:
+    """The services a transport has met, by origin."""
+
+    def __init__(
+        self,
+        services: Mapping[str, Service] | None,
+        defaults: Service | None,
+        listeners: Iterable[Listener],
+        runtime: Runtime,
+    ) -> None:
+        self.services = _by_name(services)
+        self.defaults = Service() if defaults is None else _checked("defaults", defaults)
+        self.listeners = Listeners(listeners)
+        self.runtime = runtime
+        self.by_origin: dict[tuple[str, str, int | None], Upstream] = {}
+        self.stacked = 0
+        """Retries that a transport below makes on its own account."""
+        self._swept = runtime.now()
+        self._lock = threading.Lock()
+
+    def of(self, url: httpx.URL, make: Callable[[Target, Service], Upstream]) -> tuple[Upstream, list[Upstream]]:
+        """Return the service behind a URL, and those that were dropped because nobody has called them for long."""
+        key = (url.scheme, url.host, url.port)
+        found = self.by_origin.get(key)
+        now = self.runtime.now()
+        if found is not None and now - self._swept < SWEEP:
+            return found, _NOBODY
+        port = url.port if url.port is not None else _DEFAULT_PORTS.get(url.scheme)
+        if port is None or not url.host:
+            message = f"{url.scheme}://{url.host or '(no host)'}: not a URL this transport can call"
+            raise httpx.UnsupportedProtocol(message)
+        target = Target(url.raw_host.decode("ascii").strip("[]"), port, url.scheme in _SECURE)
+        service = self.services.get(str(target)) or self.services.get(target.host) or self.defaults
+        with self._lock:
+            found = self.by_origin.get(key)
+            if found is not None:
+                found.used_at = now  # or it might be the first to go
+            dropped = self._evict_locked(now, room_for=int(found is None))
+            if found is None:
+                found = self.by_origin[key] = make(target, service)
+        return found, dropped
+
+    def _evict_locked(self, now: float, *, room_for: int) -> list[Upstream]:
+        self._swept = now
+        idle = sorted(
+            (key for key, it in self.by_origin.items() if not it.busy), key=lambda key: self.by_origin[key].used_at
+        )
+        gone = [key for key in idle if now - self.by_origin[key].used_at > IDLE]
+        too_many = len(self.by_origin) - len(gone) + room_for - MOST
+        if too_many > 0:
+            gone += idle[len(gone) :][:too_many]
+        return [self.by_origin.pop(key) for key in gone]
+
+    def status(self) -> Status:
+        """Return a snapshot of every service met so far, without those that are about to be dropped."""
+        now = self.runtime.now()
+        return snapshot([it for it in list(self.by_origin.values()) if it.busy or now - it.used_at <= IDLE], now)
+
+    def describe(self) -> Description:
+        """Return what is configured, and what is doubtful about it."""
+        return describe(self.services, self.defaults, list(self.by_origin.values()), stacked=self.stacked)
+
+
+def _by_name(services: Mapping[str, Service] | None) -> dict[str, Service]:
+    if services is not None and not isinstance(services, Mapping):
+        argument, expected = "services", "a mapping of 'host' or 'host:port' to resilience.Service"
+        raise ConfigurationError(argument, services, expected)
+    found: dict[str, Service] = {}
+    for name, service in (services or {}).items():
+        key = _normal(name)
+        if key in found:
+            argument, expected = "services", f"{key!r} once, whatever its spelling"
+            raise ConfigurationError(argument, name, expected)
+        found[key] = _checked(name, service)
+    return found
+
+
+def _normal(name: str) -> str:
+    argument, expected = "services", "keys like 'host' or 'host:port'"
+    if not isinstance(name, str) or not name or any(mark in name for mark in "/?#@") or any(map(str.isspace, name)):
+        shown = name if not isinstance(name, str) else name.rpartition("@")[2].partition("?")[0]  # never a password
+        raise ConfigurationError(argument, shown, expected)
+    try:
+        url = httpx.URL(f"http://{name}")
+        host = url.raw_host.decode("ascii").strip("[]")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ConfigurationError(argument, name, expected) from error
+    if not host:
+        raise ConfigurationError(argument, name, expected)
+    # httpx drops the default port; here `web:80` and `web` are different keys.
+    _, separator, port = name.rpartition(":")
+    if separator and port.isdecimal() and not (":" in _ and not _.endswith("]")):
+        if not 0 < int(port) < 65536:  # noqa: PLR2004
+            raise ConfigurationError(argument, name, expected)
+        return str(Target(host, int(port)))
+    return host
+
+
+def _checked(name: str, service: object) -> Service:
+    if not isinstance(service, Service):
+        argument = name if name == "defaults" else f"services[{name!r}]"
+        raise ConfigurationError(argument, service, "a resilience.Service")
+    return service
