@@ -24,6 +24,7 @@ from resilience.health.check import HealthCheck
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport, Transport
 from resilience.pipeline import Pipeline
+from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
@@ -31,14 +32,19 @@ from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
 from resilience.policies.latencies import quantile
+from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.policy import Policy
+from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
 from resilience.policies.single_flight import SingleFlight
+from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
 from resilience.runtimes.entry import deadline
 
 __all__ = [
+    "AdaptiveLimit",
+    "Aimd",
     "AsyncClient",
     "AsyncTransport",
     "Auto",
@@ -53,6 +59,7 @@ __all__ = [
     "Dns",
     "Err",
     "Fallback",
+    "Gradient2",
     "Guard",
     "HealthCheck",
     "Hedge",
@@ -64,6 +71,7 @@ __all__ = [
     "Pipeline",
     "Policy",
     "Random",
+    "RateLimit",
     "RejectedError",
     "Rendezvous",
     "ResilienceError",
@@ -74,6 +82,7 @@ __all__ = [
     "Service",
     "SingleFlight",
     "Static",
+    "Throttle",
     "Timeout",
     "Transport",
     "Verdict",

@@ -7,10 +7,17 @@ from hypothesis import strategies as st
 
 from resilience.core.errors import ResilienceError
 from resilience.pipeline import Pipeline
+from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.fallback import Fallback
+from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
+from resilience.policies.laws import Aimd
+from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
+from resilience.policies.single_flight import SingleFlight
+from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.blocking import run_blocking
 from tests.composition.fake_time import AnyioOnFakeTime, BlockingOnFakeTime, NotedVirtualRuntime, on
@@ -22,6 +29,12 @@ POLICIES = {
     "timeout": lambda: Timeout(1.0),
     "bulkhead": lambda: Bulkhead(1),
     "hedge": lambda: Hedge(after=60.0, extra=2),
+    "fallback": lambda: Fallback("default", last_good=1.0, on=(ConnectionError, KeyError)),
+    "guard": lambda: Guard(check=lambda reply: reply == "reply"),
+    "single flight": SingleFlight,
+    "rate limit": lambda: RateLimit(0.5, burst=1, wait=1.5),
+    "throttle": lambda: Throttle(k=1.1),
+    "adaptive limit": lambda: AdaptiveLimit(Aimd(initial=1, least=1, slow=1.0)),
     "all": lambda: Pipeline(
         Timeout(5.0),
         Retry(3, wait=0.25),

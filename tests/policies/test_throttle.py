@@ -1,0 +1,158 @@
+"""Throttle: a healthy backend is asked for everything, an overloaded one for little more than it takes."""
+
+import math
+import threading
+
+import pytest
+
+from resilience.core.errors import ConfigurationError, OverloadedError
+from resilience.core.outcome import Blame
+from resilience.pipeline import Pipeline
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.rate_limit import Bucket, Turn
+from resilience.policies.throttle import Acceptance, Throttle
+from resilience.runtimes.virtual import VirtualRuntime
+from tests.composition.fake_time import BlockingOnFakeTime, on
+
+
+def fails():
+    raise ConnectionError
+
+
+def load(throttle, runtime, functions):
+    """Call each in turn; return how many were held back."""
+    held = 0
+    with on(runtime):
+        for function in functions:
+            try:
+                throttle.call(function)
+            except OverloadedError:
+                held += 1
+            except ConnectionError:
+                pass
+    return held
+
+
+def test_a_healthy_backend_is_asked_for_everything():
+    assert load(Throttle(), BlockingOnFakeTime(), [int] * 1000) == 0
+
+
+def test_half_refused_is_still_nothing_held_back():
+    assert load(Throttle(), BlockingOnFakeTime(), [int, fails] * 500) == 0
+
+
+def test_a_dead_backend_is_asked_for_a_fifth():
+    throttle = Throttle()
+    held = load(throttle, BlockingOnFakeTime(), [fails] * 2000)
+    assert 1500 < held < 1650
+    assert throttle.acceptance.refusal(1000.0) == 0.8
+
+
+def test_it_is_asked_for_twice_what_it_accepts():
+    """Capacity for 10 calls a second, of 100 offered: SRE's formula lets 20 through."""
+    runtime = BlockingOnFakeTime()
+    sent = accepted = 0
+    capacity = Bucket(10.0, 10)
+
+    def backend():
+        nonlocal sent, accepted
+        sent += 1
+        if not isinstance(capacity.take(runtime.clock, 0.0), Turn):
+            raise ConnectionError
+        accepted += 1
+
+    throttle = Throttle(window=12.0, most=0.99)
+    for _ in range(10_000):
+        load(throttle, runtime, [backend])
+        runtime.clock += 0.01
+    assert accepted == pytest.approx(1000, rel=0.15)
+    assert sent == pytest.approx(2 * accepted, rel=0.15)
+
+
+def test_it_recovers():
+    runtime = BlockingOnFakeTime()
+    throttle = Throttle(window=12.0)
+    assert load(throttle, runtime, [fails] * 100) > 50
+    runtime.clock += 13.0
+    assert load(throttle, runtime, [int] * 100) == 0
+
+
+def test_a_status_that_says_enough_is_a_refusal():
+    class Response:
+        status_code = 429
+        headers = {}  # noqa: RUF012
+
+    assert load(Throttle(), BlockingOnFakeTime(), [Response] * 100) > 50
+
+
+def test_what_says_nothing_does_not_count():
+    bulkhead = Bulkhead(1)
+    bulkhead.slots.take()
+    throttle = Throttle()
+    assert load(Pipeline(throttle, bulkhead), BlockingOnFakeTime(), [int] * 100) == 100
+    assert throttle.acceptance.refusal(1000.0) == 0.0
+    assert sum(throttle.acceptance._asked) == 0
+
+
+def test_a_cut_call_does_not_count_and_a_hung_one_does():
+    runtime = VirtualRuntime()
+    throttle = Throttle(window=12.0)
+    with on(runtime):
+        task = runtime.spawn(lambda: throttle.acall(runtime.sleep, 100.0))
+        runtime.advance(0.5)
+        assert sum(throttle.acceptance._asked) == 1
+        runtime.cancel(task)
+        runtime.advance(0.0)
+        assert sum(throttle.acceptance._asked) == 0
+        for _ in range(10):
+            runtime.spawn(lambda: throttle.acall(runtime.sleep, 100.0))
+        runtime.advance(0.5)
+        assert throttle.acceptance.refusal(runtime.now()) == 0.0, "a burst does not refuse itself"
+        runtime.advance(2.0)
+        assert throttle.acceptance.refusal(runtime.now()) == 0.8
+        runtime.advance(100.0)
+        assert throttle.acceptance.refusal(runtime.now()) == 0.0
+
+
+def test_a_call_that_ends_when_it_is_forgotten_changes_nothing():
+    acceptance = Acceptance(2.0, 12.0, 0.8)
+    number = acceptance.ask(100.0, 0.9)
+    acceptance.settle(number, Blame.BAD, 200.0)
+    assert sum(acceptance._asked) == sum(acceptance._open) == 0
+
+
+def test_sixty_four_threads_keep_exact_counts():
+    runtime = BlockingOnFakeTime()
+    throttle = Throttle()
+
+    def work():
+        load(throttle, runtime, [int, fails, int] * 50)
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    acceptance = throttle.acceptance
+    assert (sum(acceptance._asked), sum(acceptance._accepted), sum(acceptance._open)) == (9600, 6400, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"k": 1}, "k"),
+        ({"k": 101}, "k"),
+        ({"k": math.nan}, "k"),
+        ({"k": "2"}, "k"),
+        ({"k": True}, "k"),
+        ({"window": 0}, "window"),
+        ({"window": math.inf}, "window"),
+        ({"most": 0}, "most"),
+        ({"most": 1.0}, "most"),
+        ({"most": "0.5"}, "most"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, argument):
+    with pytest.raises(ConfigurationError) as caught:
+        Throttle(**arguments)
+    assert caught.value.argument == argument
