@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 import resilience
-from resilience.lab import Fleet, Server
+from resilience.lab import Fleet
 from tests.http.support import Face, attempts, static
 
 
