@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
 import pybreaker
@@ -99,7 +100,8 @@ class CircuitBreaker(StraightPolicy, pybreaker.CircuitBreaker):
             return DETOUR
         if call.deadline != NEVER:
             # Only where a deadline may cut the call does it matter when this attempt began; else no clock is read.
-            permit.since = call.runtime.now()
+            permit.since = since = call.runtime.now()
+            call.left_behind = partial(self._left_behind, permit, call, since)
         return permit
 
     def leave(self, call: Call, token: Permit, reply: object, /) -> bool:  # noqa: ARG002 - any reply is a success
@@ -118,6 +120,7 @@ class CircuitBreaker(StraightPolicy, pybreaker.CircuitBreaker):
         """Ask for a probe's permit, or refuse; and tell the listeners, where there are any."""
         permit = self._begin(call)
         since = call.runtime.now()
+        call.left_behind = partial(self._left_behind, permit, call, since)
         try:
             reply = await proceed(call)
         except BaseException as error:
@@ -156,6 +159,10 @@ class CircuitBreaker(StraightPolicy, pybreaker.CircuitBreaker):
                 listener.success(self)
             elif verdict.blame is Blame.BAD and error is not None:
                 listener.failure(self, error)
+
+    def _left_behind(self, permit: Permit, call: Call, since: float) -> None:
+        # Under a Timeout, in a thread that nothing can stop: judged now, as a task would be that is cut.
+        self._settle(permit, judge_cut(TimeoutError(), call, since), call)
 
     def rejection(self, rejected: Rejected, operation: str) -> CircuitOpenError:
         """Return the error for a refused call: a new one each time, so that tracebacks do not pile up on it."""

@@ -107,14 +107,15 @@ class Circuit:
 
     __slots__ = (
         "_bad",
+        "_before_run",
         "_draw",
+        "_failures",
         "_generation",
         "_good",
         "_lock",
         "_openings",
         "_passed",
         "_probes",
-        "_run",
         "_slice",
         "_slice_ends",
         "_succeed",
@@ -141,8 +142,10 @@ class Circuit:
         """Counted without the lock: most calls succeed, and every one of them comes by here."""
         self._succeed = self._good[0].step
         self._bad = [0] * _SLICES
-        self._run = 0
-        """Failures in a row."""
+        self._failures = 0
+        """Failures that count towards a run, ever: only raised, and under the lock."""
+        self._before_run = 0
+        """How many of them came before the latest success; a success sets it without the lock."""
         self._openings = 0
         """How often it opened since it was last closed: the exponent of the back-off."""
         self._until = 0.0
@@ -194,12 +197,13 @@ class Circuit:
 
     def succeeded(self, permit: Permit, now: float, /) -> bool:
         """Count a plain success without the lock; false, and nothing is counted, where `settle` has to look closer."""
+        succeed = self._succeed  # before the look at the generation: what it counts in is not of a later one
         if permit.generation != self._generation or self.state is not CLOSED or now >= self._slice_ends or permit.spent:
             return False
         permit.spent = True
-        self._succeed()
-        if self._run:
-            self._run = 0
+        succeed()
+        if self._before_run != self._failures:
+            self._before_run = self._failures
         return True
 
     def settle(self, permit: Permit, verdict: Verdict, /, *, now: float) -> tuple[Transition, ...]:
@@ -218,7 +222,7 @@ class Circuit:
                 self._turn_locked(number)
             if verdict.blame is Blame.GOOD:
                 self._succeed()
-                self._run = 0
+                self._before_run = self._failures
                 return ()
             self._bad[self._slice % _SLICES] += 1
             return self._failed_locked(verdict, now)
@@ -243,7 +247,7 @@ class Circuit:
     @property
     def failures_in_a_row(self) -> int:
         """Failures since the last success."""
-        return self._run
+        return self._failures - self._before_run
 
     @property
     def probes_passed(self) -> int:
@@ -293,9 +297,10 @@ class Circuit:
     def _failed_locked(self, verdict: Verdict, now: float) -> tuple[Transition, ...]:
         options = self.options
         if verdict.consecutive and (not self.sole or verdict.sent is Sent.NO):
-            self._run += 1
-        if self._run >= options.consecutive_failures:
-            return self._open_locked(now, f"{self._run} failures in a row")
+            self._failures += 1
+        run = self._failures - self._before_run
+        if run >= options.consecutive_failures:
+            return self._open_locked(now, f"{run} failures in a row")
         bad = sum(self._bad)
         total = bad + self._successes()
         if total >= options.minimum_calls and bad >= options.failure_ratio * total:
@@ -318,7 +323,7 @@ class Circuit:
         self._generation += 1
         self._probes = []
         self._passed = 0
-        self._run = 0
+        self._before_run = self._failures
         if state is CLOSED:
             self._openings = 0
         if state is not OPEN:

@@ -47,6 +47,7 @@ class Timeout(Policy):
         # Work that a thread leaves behind goes on with its own copy, whose deadline stays.
         inside = copy(call) if isinstance(runtime, BlockingRuntime) else call
         inside.deadline = deadline
+        inside.left_behind = None  # of what is inside here
         around = ambient.get()
         token = ambient.set(Ambient(deadline, None if around is None else around.runtime))
         try:
@@ -55,6 +56,8 @@ class Timeout(Policy):
             if isinstance(error, DeadlineExceededError) or runtime.now() < deadline or error.args:
                 raise
             message = f"{call.operation or 'the call'} took longer than its {deadline - now:.3g} s"
+            if inside.left_behind is not None and inside is not call:
+                inside.left_behind()
             raise late(inside, message) from None
         finally:
             ambient.reset(token)

@@ -170,6 +170,8 @@ def judge_bare(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
 
 # A cut attempt is blamed when it had at least this long (seconds): then it hung, and was not merely begun too late.
 HUNG_AFTER = 0.05
+# …, and this many times what is usual.
+HUNG_FACTOR = 3.0
 
 
 def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:

@@ -9,8 +9,10 @@ import pytest
 from resilience.core.call import Call
 from resilience.core.errors import CircuitOpenError, ConfigurationError, DeadlineExceededError, OverloadedError
 from resilience.core.outcome import Blame, Sent
+from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
-from resilience.runtimes.blocking import BLOCKING
+from resilience.policies.hedge import Hedge
+from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
@@ -380,6 +382,45 @@ def test_nine_500s_in_a_row_open_nothing_and_a_ratio_of_them_does(time):
     with pytest.raises(httpx.HTTPStatusError):
         breaker.call(fail, status_error(500))
     assert breaker.current_state == "open"
+
+
+@pytest.mark.parametrize(("after", "takes", "state"), [(0.1, 0.15, "closed"), (0.4, 5.0, "open")])
+def test_sends_that_lose_a_race_are_blamed_only_if_they_hung(after, takes, state):
+    """A healthy function loses half of the races against itself."""
+    runtime = VirtualRuntime()
+    breaker = CircuitBreaker()
+    first = []
+
+    @Pipeline(Hedge(after=after), breaker)
+    async def function():
+        first.append(1)
+        await runtime.sleep(takes if len(first) % 2 else 0.15)
+
+    async def main():
+        for _ in range(20):
+            if breaker.current_state == "closed":
+                await function()
+                await runtime.sleep(0.1)
+
+    with on(runtime):
+        runtime.run(main)
+    assert breaker.current_state == state
+
+
+def test_a_hedge_is_no_probe(time):
+    breaker = CircuitBreaker()
+    breaker.half_open()
+    call = Call(time, (fine, (), {}), 0.0, operation="fine")
+    call.hedging = True
+
+    async def proceed(call):
+        return "reply"
+
+    with pytest.raises(CircuitOpenError):
+        run_blocking(breaker.around(call, proceed))
+    call.hedging = False
+    assert run_blocking(breaker.around(call, proceed)) == "reply"
+    assert breaker.current_state == "closed"
 
 
 def test_a_call_that_is_no_functions(time):

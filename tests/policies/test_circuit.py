@@ -65,6 +65,24 @@ def test_a_probe_that_never_returns_loses_its_lease_and_its_say():
     assert [change.state for change in circuit.settle(second, GOOD, now=40.0)] == [CLOSED]
 
 
+def test_a_lease_ends_when_it_ends():
+    circuit = opened()
+    probe = circuit.admit(1.0)
+    assert circuit.settle(probe, GOOD, now=1.0 + PROBE_LEASE) == ()
+    assert circuit.state == HALF_OPEN
+
+
+def test_a_success_while_another_thread_opens_the_circuit_counts_nowhere():
+    circuit = Circuit(CircuitOptions(consecutive_failures=1))
+    permit = circuit.admit_closed()
+    circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    assert not circuit.succeeded(permit, 0.0)
+    circuit.force(CLOSED, 0.0)
+    assert not circuit.succeeded(permit, 0.0)
+    assert circuit.settle(permit, GOOD, now=0.0) == ()
+    assert circuit.counts(0.0) == (0, 0)
+
+
 def test_waits_double_up_to_their_maximum_and_start_again_after_closing():
     circuit = opened(open_for=1.0, max_open_for=5.0)
     waits, now = [circuit.retry_after(0.0)], 0.0

@@ -327,6 +327,13 @@ def test_retries_inside_retries_never_make_more_sends_than_the_outer_may(time, o
     assert function.calls == sends
 
 
+def test_what_an_inner_retry_did_not_use_is_left_to_the_outer(time):
+    function = Script("busy", "busy", "fine")
+    busy = Retry(3, wait=0.0, on=lambda reply: reply == "busy", budget=False)
+    assert outcome(Pipeline(busy, Retry(5, wait=0.0, budget=False)), function) == "fine"
+    assert function.calls == 3
+
+
 def test_a_circuit_that_opens_between_attempts_leaves_the_original_failure(time):
     breaker = CircuitBreaker(consecutive_failures=2)
     function = Script(ConnectionError("it"))

@@ -1,17 +1,21 @@
 """A limit on the whole inside, however it was begun."""
 
 import threading
+from contextvars import copy_context
 
 import anyio
+import pybreaker
 import pytest
 
 from resilience.core.call import ambient
 from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.pipeline import Pipeline
+from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.blocking import run_blocking
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
@@ -118,6 +122,55 @@ def test_what_is_called_inside_sees_the_deadline():
         Timeout(5.0).call(lambda: Look().call(lambda: seen.append(ambient.get().deadline)))
         Look().call(lambda: None)
     assert seen == [5.0, 1005.0, float("inf")]
+
+
+class LeavingBehind(BlockingOnFakeTime):
+    """Threads for real; their time is up as soon as the work inside has begun to hang."""
+
+    def __init__(self, hanging):
+        super().__init__()
+        self.hanging = hanging
+        self.threads = []
+
+    async def limit(self, seconds, work):
+        async def step():
+            return await work()
+
+        thread = threading.Thread(target=copy_context().run, args=(run_blocking, step()))
+        self.threads.append(thread)
+        thread.start()
+        assert self.hanging.wait(PATIENCE)
+        self.clock += seconds
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("listeners", [(), (pybreaker.CircuitBreakerListener(),)])
+@pytest.mark.parametrize(("seconds", "state"), [(1.0, "open"), (0.04, "closed")])
+def test_a_circuit_hears_of_a_thread_that_is_left_behind(seconds, state, listeners):
+    """As of a task that is cut: else a function that hangs for ever would never open it."""
+    hanging, proceed = threading.Event(), threading.Event()
+    breaker = CircuitBreaker(consecutive_failures=1, listeners=listeners)
+
+    @Pipeline(Timeout(seconds), breaker)
+    def function():
+        hanging.set()
+        proceed.wait(PATIENCE)
+
+    with on(LeavingBehind(hanging)) as runtime:
+        with pytest.raises(DeadlineExceededError):
+            function()
+        assert breaker.current_state == state
+        proceed.set()
+        for thread in runtime.threads:
+            thread.join()
+        assert breaker.current_state == state, "what it still brings is too late"
+
+
+def test_a_timeout_leaves_circuits_further_out_to_themselves():
+    breaker = CircuitBreaker(consecutive_failures=1)
+    with on(BlockingOnFakeTime()) as runtime, pytest.raises(DeadlineExceededError):
+        Pipeline(Timeout(9.0), breaker, Timeout(1.0)).call(lambda: run_blocking(runtime.sleep(5.0)))
+    assert breaker.current_state == "open"
 
 
 def test_no_work_is_begun_when_there_is_no_time_left():

@@ -22,7 +22,7 @@ from resilience.policies.verdicts import CONNECT_FAILED, judge_status
 
 ANSWERED_500 = judge_status(500, {})
 VERDICTS = [GOOD, BAD, CONNECT_FAILED, ANSWERED_500, UNKNOWN]
-PAUSES = st.sampled_from([0.0, 0.1, 0.25, 1.0, 1.5, 4.0, 10.0, 31.0, 70.0])
+PAUSES = st.sampled_from([0.0, 0.1, 0.25, 1.0, 1.5, 4.0, 10.0, 30.0, 31.0, 70.0])
 OPTIONS = st.builds(
     CircuitOptions,
     failure_ratio=st.sampled_from([0.2, 0.5, 1.0]),
@@ -158,6 +158,16 @@ class CircuitMachine(RuleBasedStateMachine):
             if transition.state is OPEN:
                 assert math.isclose(transition.open_for, self.until - self.now, abs_tol=1e-9)
                 assert transition.open_for <= self.options.max_open_for
+
+    @rule(leave=permits)
+    def succeed_without_the_lock(self, leave):
+        """False means that nothing was counted, and that `settle` has to be asked."""
+        if self.circuit.succeeded(leave.permit, self.now):
+            assert not leave.settled
+            assert self.state is CLOSED
+            self.expected_after(leave, GOOD)
+        else:
+            self.settle(leave, GOOD)
 
     @rule()
     def a_health_check_passes(self):
