@@ -71,7 +71,9 @@ class Call:
     hedging: bool = False
     """A send beside another: it never probes a circuit."""
     lost: bool = False
-    """Another send of the same call has won, in a third of the time: cut now, it is to blame."""
+    """Another send of the same call has won: cut now, it is to blame if it had its time."""
+    usual: float = 0.0
+    """Seconds that such a call takes, where that is known: of a send that has lost, what the winner took."""
     left_behind: Callable[[], None] | None = None
     """Judges what is under way, for whoever leaves a thread behind with it; None where nobody wants to know."""
     covered: Exception | None = None

@@ -13,7 +13,7 @@ from resilience.core.call import Elsewhere, RoutedCall
 from resilience.core.errors import RejectedError
 from resilience.core.outcome import Err, Ok
 from resilience.policies.race import Ending, Send, Take, ending_of
-from resilience.policies.verdicts import HUNG_FACTOR, judge_bare
+from resilience.policies.verdicts import judge_bare
 
 if TYPE_CHECKING:
     from resilience.core.call import Call
@@ -216,8 +216,8 @@ class Sends:
         call = self._call
         losers = [branch for branch in self._branches if branch.outcome is None]
         now = call.runtime.now()
-        for branch in losers:  # what the winner took stands for what is usual
-            branch.call.lost = now - branch.began >= HUNG_FACTOR * (now - taken.began)
+        for branch in losers:
+            branch.call.lost, branch.call.usual = True, now - taken.began
         unused = self._finish()
         for branch in losers:
             self._observe(branch)  # it takes at least this long

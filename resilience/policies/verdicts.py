@@ -184,7 +184,7 @@ def judge_cut(error: BaseException, call: Call, since: float, /) -> Verdict:
     due = now >= call.deadline or call.lost
     if queueing or not due or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return UNKNOWN
-    return BAD if now - since >= HUNG_AFTER else UNKNOWN
+    return BAD if now - since >= max(HUNG_AFTER, HUNG_FACTOR * call.usual) else UNKNOWN
 
 
 def _judge_value(value: object) -> Verdict:

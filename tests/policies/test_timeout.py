@@ -92,6 +92,18 @@ def test_errors_of_the_work_itself_pass_through(error):
     assert caught.value is error
 
 
+def test_an_error_of_the_work_itself_passes_through_however_late():
+    with on(BlockingOnFakeTime()) as runtime:
+
+        def function():
+            runtime.clock += 9.0
+            raise TimeoutError("mine")
+
+        with pytest.raises(TimeoutError, match="mine") as caught:
+            Timeout(5.0).call(function)
+    assert type(caught.value) is TimeoutError
+
+
 def test_the_earlier_of_deadline_and_timeout_wins():
     runtime = VirtualRuntime()
 
@@ -179,7 +191,7 @@ def test_no_work_is_begun_when_there_is_no_time_left():
 
     class Slow(Policy):
         async def around(self, call, proceed):
-            runtime.clock += 3.0
+            runtime.clock += 2.0
             return await proceed(call)
 
     with on(runtime), deadline(2.0), pytest.raises(DeadlineExceededError) as caught:

@@ -179,6 +179,7 @@ class Cancelled(BaseException):
         (Cancelled(), {"deadline": 1000.0}, 999.96, UNKNOWN),  # begun too late
         (Cancelled(), {"deadline": 1001.0}, 999.0, UNKNOWN),  # by the caller
         (Cancelled(), {"deadline": 1001.0, "lost": True}, 999.0, BAD),  # by a hedge that won
+        (Cancelled(), {"deadline": 1001.0, "lost": True, "usual": 0.34}, 999.0, UNKNOWN),  # it did not hang
         (Cancelled(), {"deadline": 1000.0, "queueing": True}, 999.0, UNKNOWN),
         (KeyboardInterrupt(), {"deadline": 1000.0}, 999.0, UNKNOWN),
         (GeneratorExit(), {"deadline": 1000.0}, 999.0, UNKNOWN),
