@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from resilience.http.private import reset_stream
-from resilience.http.wire import AsyncWire, RefusedStreamError
+from resilience.http.wire import RefusedStreamError
+from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO, Cut
 
 if TYPE_CHECKING:

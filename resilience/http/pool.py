@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from resilience.http.multiplex import Multiplexer
-from resilience.http.wire import AsyncWire, BlockingWire, Wire
+from resilience.http.wire_async import AsyncWire
+from resilience.http.wire_blocking import BlockingWire
 from resilience.runtimes.anyio import ANYIO
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
     from resilience.http.options import PoolOptions
     from resilience.http.together import Together
+    from resilience.http.wire import Wire
 
 CALL = "resilience_call"
 """Where a request's extensions carry the call it belongs to, down to the connection."""

@@ -9,6 +9,7 @@ from resilience.balancing.room import Room
 from resilience.core.call import NEVER, Elsewhere, RoutedCall, ambient
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import DeadlineExceededError
+from resilience.core.events import DEBUG
 from resilience.core.outcome import Sent
 from resilience.core.slots import Line
 from resilience.core.tally import Tally
@@ -23,10 +24,11 @@ from resilience.pipeline import compose
 from resilience.runtimes.entry import link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import httpx
 
+    from resilience.core.events import Event
     from resilience.core.ports import Proceed, Runtime
     from resilience.core.resolution import Resolution, Target
     from resilience.core.slots import Slots
@@ -39,6 +41,56 @@ if TYPE_CHECKING:
 LONG = 60.0
 # Seconds between the calls that the prober is told of: it only wants to know whether there are any.
 USED_EVERY = 1.0
+
+
+class ServiceCall(RoutedCall):
+    """A call to one of our services. What concerns the service is asked of it when it is needed: mostly, never."""
+
+    classify = staticmethod(classify)  # type: ignore[assignment]  # on the class, where the base has it per call
+
+    def __init__(self, home: Upstream, request: httpx.Request, started: float, deadline: float, operation: str) -> None:
+        self.runtime = home.runtime
+        self.request = request
+        self.started = started
+        self.deadline = deadline
+        self.operation = operation
+        self.attempts = []
+        self.home = home
+
+    @property
+    def service(self) -> str:  # type: ignore[override]
+        """Return ``host:port``."""
+        return self.home.name
+
+    @property
+    def sole(self) -> bool:  # type: ignore[override]
+        """Tell whether there is but one endpoint."""
+        return len(self.home.room.endpoints) == 1
+
+    @property
+    def elsewhere(self) -> Callable[[Any], Elsewhere]:  # type: ignore[override]
+        """Return what tells whether an endpoint is ready that the call has not tried."""
+        return self.home.room.elsewhere
+
+    @property
+    def discard(self) -> Callable[[Any], Awaitable[bool]]:  # type: ignore[override]
+        """Return what drops a reply."""
+        return self.home.exchange.discard  # type: ignore[no-any-return]
+
+    @property
+    def abandon(self) -> Callable[[Any], None] | None:  # type: ignore[override]
+        """Return what ends a send that has lost."""
+        return getattr(self.home.exchange, "abandon", None)
+
+    @property
+    def emit(self) -> Callable[[Event], None] | None:  # type: ignore[override]
+        """Return what tells the listeners, if any of them hears of attempts."""
+        return self.home.listeners.emit if self.home.listeners.hears(DEBUG) else None
+
+    @property
+    def dial_limit(self) -> Callable[[RoutedCall], float | None]:  # type: ignore[override]
+        """Return what tells how long one dial may take."""
+        return self.home.dial_limit
 
 
 class Upstream:
@@ -179,16 +231,8 @@ class Upstream:
             # The first hop's service governs; a later one may only shorten it.
             deadline = whole.deadline = min(deadline, whole.deadline)
             whole.explicit = whole.explicit or total is not None
-        call = RoutedCall(
-            runtime,
-            request,
-            now,
-            deadline,
-            options.get("operation", "") or self.name,
-            repeatable(request, options),
-            classify,
-        )
-        call.service = self.name
+        call = ServiceCall(self, request, now, deadline, options.get("operation") or self.name)
+        call.repeatable = repeatable(request, options)
         if whole is not None and not whole.streamed:
             call.buffered = True
             call.body_until = deadline if whole.explicit else outer
@@ -200,13 +244,8 @@ class Upstream:
         pool = timeouts.get("pool")
         if pool is not None:
             call.patience = pool
-        call.key = options.get("key")
-        call.elsewhere = self.room.elsewhere
-        call.discard = self.exchange.discard
-        call.abandon = getattr(self.exchange, "abandon", None)
-        call.sole = len(self.room.endpoints) == 1
-        call.emit = self.listeners.emit if self.listeners.hears(10) else None
-        call.dial_limit = self._dial_limit
+        if "key" in options:
+            call.key = options["key"]
         if whole is not None:
             whole.calls.append(call)
             whole.service = whole.service or self.name
@@ -223,7 +262,7 @@ class Upstream:
                 await self.directory.fresh(call.runtime, min(wait, call.remaining()))
         return await chain(call)
 
-    def _dial_limit(self, call: RoutedCall) -> float | None:
+    def dial_limit(self, call: RoutedCall) -> float | None:
         limit = self.service.connect_timeout
         if limit is not None:
             return limit  # type: ignore[return-value]  # seconds since the service was checked

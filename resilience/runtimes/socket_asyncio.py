@@ -12,6 +12,7 @@ import math
 import select
 import ssl
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resilience.runtimes.eyeballs import race
@@ -45,6 +46,7 @@ class AsyncioSocket(asyncio.Protocol):
         self._due = math.inf
         """When the read or write that is under way has taken too long."""
         self.secure = False
+        self._poll: select.poll | None = None
 
     # What the loop tells us.
 
@@ -163,9 +165,10 @@ class AsyncioSocket(asyncio.Protocol):
         if number < 0:
             return True
         # The loop may not have looked since the peer closed.
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(number, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def extra(self, name: str) -> Any:  # noqa: ANN401 - as asyncio's get_extra_info
         """Ask the transport."""
@@ -235,7 +238,7 @@ async def dial(
         if len(addresses) == 1:
             connection = await connect(*addresses[0])
         else:
-            connection = await race([lambda where=where: connect(*where) for where in addresses], _closed)
+            connection = await race([partial(connect, *where) for where in addresses], _closed)
     _configure(connection, socket_options)
     return connection
 

@@ -20,10 +20,12 @@ STAGGER = 0.25
 class BlockingSocket:
     """One connection. Errors are the operating system's (``OSError``) and ``TimeoutError``."""
 
-    __slots__ = ("_limit", "_socket")
+    __slots__ = ("_limit", "_poll", "_socket")
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        self._poll = select.poll()
+        self._poll.register(connected, select.POLLIN)
         self._limit: float | None = -1.0  # none that anybody sets
 
     def read(self, most: int, limit: float | None) -> bytes:
@@ -61,12 +63,7 @@ class BlockingSocket:
 
     def readable(self) -> bool:
         """Tell whether reading would find something, which on an idle connection can only be its end."""
-        number = self._socket.fileno()
-        if number < 0:
-            return True
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return bool(poll.poll(0))
+        return self._socket.fileno() < 0 or bool(self._poll.poll(0))
 
     def ended(self) -> bool:
         """Tell whether the peer has closed its side and nothing more is to be read."""
