@@ -132,6 +132,7 @@ class Sends:
         if extra:
             call.sends_left -= 1
         child = call.branch()
+        child.left_behind = None
         call.waited = 0.0  # the first attempt has it
         if extra:
             child.hedging = any(branch.outcome is None for branch in self._branches)
@@ -221,13 +222,15 @@ class Sends:
         unused = self._finish()
         for branch in losers:
             self._observe(branch)  # it takes at least this long
+            if branch.call.left_behind is not None:  # a circuit further in, which else would wait for a thread's end
+                branch.call.left_behind()
             if call.abandon is not None:
                 call.abandon(branch.call)
         unused += [(b, b.outcome) for b in self._branches if b.outcome is not None and b is not taken]
         for branch, arrival in unused:
             if isinstance(arrival, Ok) and call.discard is not None:
                 call.runtime.start(partial(_discard, branch.call, arrival))
-        call.verdict, call.why = taken.call.verdict, taken.call.why
+        call.verdict, call.why, call.covered = taken.call.verdict, taken.call.why, taken.call.covered
         if isinstance(call, RoutedCall):
             call.tried = tuple(attempt.endpoint for attempt in call.attempts)
             call.fresh = taken.call.fresh  # type: ignore[attr-defined]  # a branch of a routed call is one
