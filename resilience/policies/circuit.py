@@ -18,84 +18,23 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resilience.core.outcome import Blame, Sent
 from resilience.core.tally import Tally
+from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, Permit, ProbePermit, Rejected, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilience.core.outcome import Verdict
-
-CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+    from resilience.policies.permits import CircuitOptions
 
 # A probe that has not come back after this long counts as lost: the default deadline of a call (30 s).
 PROBE_LEASE = 30.0
 # The only endpoint of a service is never shut out for longer than this, in seconds: there is nowhere else to go.
 SOLE_MAX_OPEN = 5.0
 _SLICES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitOptions:
-    """When a circuit opens, and for how long. Durations are seconds."""
-
-    failure_ratio: float = 0.5
-    minimum_calls: int = 10
-    window: float = 10.0
-    consecutive_failures: int = 5
-    open_for: float = 1.0
-    max_open_for: float = 60.0
-    probes: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state and its reason; `open_for` in seconds when it opened."""
-
-    state: str
-    reason: str
-    open_for: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """No leave for this call; `retry_after` seconds until it is worth asking again."""
-
-    retry_after: float
-
-
-class Permit:
-    """Leave for one call, good for one verdict."""
-
-    __slots__ = ("generation", "since", "spent")
-
-    probe: bool = False
-    lease_until: float = 0.0
-    transition: Transition | None = None
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.spent = False
-        self.since: float | None = None
-        """When the call began, where that is not when it was let in."""
-
-
-class ProbePermit(Permit):
-    """Leave for a call that tests whether a half-open circuit may close."""
-
-    __slots__ = ("lease_until", "transition")
-
-    probe = True
-
-    def __init__(self, generation: int, lease_until: float, transition: Transition | None) -> None:
-        super().__init__(generation)
-        self.lease_until = lease_until
-        """The instant after which it counts as lost."""
-        self.transition = transition
-        """The change of state that handing out this permit caused, if it did."""
 
 
 class Circuit:
@@ -149,7 +88,7 @@ class Circuit:
         self._openings = 0
         """How often it opened since it was last closed: the exponent of the back-off."""
         self._until = 0.0
-        self._probes: list[ProbePermit] = []
+        self._probes: list[Permit] = []
         """Probes under way, in the half-open state."""
         self._passed = 0
         """Probes that succeeded in this half-open round."""

@@ -5,7 +5,8 @@ import pytest
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.outcome import BAD
 from resilience.core.resolution import Target
-from resilience.policies.circuit import Circuit, CircuitOptions
+from resilience.policies.circuit import Circuit
+from resilience.policies.permits import CircuitOptions
 
 
 def test_addresses_as_text():

@@ -3,17 +3,8 @@
 import pytest
 
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
-from resilience.policies.circuit import (
-    CLOSED,
-    HALF_OPEN,
-    OPEN,
-    PROBE_LEASE,
-    SOLE_MAX_OPEN,
-    Circuit,
-    CircuitOptions,
-    Permit,
-    Rejected,
-)
+from resilience.policies.circuit import PROBE_LEASE, SOLE_MAX_OPEN, Circuit
+from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Permit, Rejected
 from resilience.policies.verdicts import CONNECT_FAILED, judge_status
 
 

@@ -7,17 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Sent
-from resilience.policies.circuit import (
-    CLOSED,
-    HALF_OPEN,
-    OPEN,
-    PROBE_LEASE,
-    SOLE_MAX_OPEN,
-    Circuit,
-    CircuitOptions,
-    Permit,
-    Rejected,
-)
+from resilience.policies.circuit import PROBE_LEASE, SOLE_MAX_OPEN, Circuit
+from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Permit, Rejected
 from resilience.policies.verdicts import CONNECT_FAILED, judge_status
 
 ANSWERED_500 = judge_status(500, {})

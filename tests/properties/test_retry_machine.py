@@ -6,7 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from resilience.core.call import Elsewhere
 from resilience.core.outcome import Blame, Err, Ok, Sent, Verdict
-from resilience.policies.retry import Again, Retry, RetryState, Stop
+from resilience.policies.repeats import Again, RetryState, Stop
+from resilience.policies.retry import Retry
 from resilience.policies.waits import full_jitter
 
 VERDICTS = st.builds(
