@@ -1,6 +1,7 @@
 """One side's process: calls on schedule, and a line on stdout for every call that is over.
 
-Started as ``python -m resilience.cli.demo.caller SIDE URL DNS START SECONDS``; `START` is monotonic seconds.
+Started as ``python -m resilience.cli.demo.caller SIDE URL DNS SECONDS``. It says when it is ready, and is told the
+instant of the first call, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class HTTPError(Exception):
     """An answer, but not the one that was wanted."""
 
 
-async def call(side: str, url: str, dns_address: str, start: float, seconds: float) -> None:
-    """Call `url` until `seconds` after `start`."""
+async def call(side: str, url: str, dns_address: str, seconds: float) -> None:
+    """Call `url` for so many seconds, from the instant that stdin tells."""
     if side == PLAIN:
         ask_the_demo(dns_address)
     clients = [plain() if side == PLAIN else ours(dns_address) for _ in range(WORKERS)]
@@ -43,7 +44,10 @@ async def call(side: str, url: str, dns_address: str, start: float, seconds: flo
             raise HTTPError(message)
         return response.headers["x-server"]
 
-    await anyio.sleep(start - time.monotonic())
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    start = float(sys.stdin.readline())
+    await anyio.sleep(max(0.0, start - time.monotonic()))
     await run_load(one, rate=RATE, seconds=seconds, on_sample=tell, drain=5.0)
     for client in clients:
         await client.aclose()
@@ -57,4 +61,4 @@ def tell(sample: Sample) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(call, sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]), float(sys.argv[5]))
+    anyio.run(call, sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))

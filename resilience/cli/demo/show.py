@@ -76,7 +76,7 @@ def _close(script: Script, contest: Contest, reads: Counter[str], out: Path, con
     (out / "demo.html").write_text(page(script, sides, found, sends), encoding="utf-8")
     raw = {tally.side: [[c.scheduled, c.latency, c.lag, c.error, c.server] for c in tally.calls] for tally in sides}
     (out / "demo.json").write_text(json.dumps(raw), encoding="utf-8")
-    console.print(table(found, sends))
+    console.print(table(found, sends, console.width))
     console.print(f"lost by {PLAIN} httpx: {errors(plain.errors())}", highlight=False)
     console.print(f"lost by {OURS}: {errors(ours.errors())}", highlight=False)
     console.print(

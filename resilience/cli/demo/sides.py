@@ -19,7 +19,7 @@ PATIENCE = 2.0
 """Seconds a call may take on either side."""
 ATTEMPT = 0.3
 """Seconds of one attempt, on the side that makes several."""
-WORKERS = 6
+WORKERS = 3
 """Clients on either side, as the workers of a service have one each."""
 
 PLAIN, OURS = "plain", "resilience"
@@ -50,21 +50,10 @@ def ask_the_demo(dns_address: str) -> None:
     socket.getaddrinfo = _like_glibc(resolver, socket.getaddrinfo)
 
 
-def discovery(dns_address: str) -> Any:  # noqa: ANN401 - a resolver
-    """Return how our client finds the replicas."""
-    by_dns = getattr(resilience, "Dns", None)
-    if by_dns is not None:
-        return by_dns(nameservers=[dns_address])
-    host, _, port = dns_address.partition(":")
-    resolver = dns.resolver.Resolver(configure=False)
-    resolver.nameservers, resolver.port = [host], int(port)
-    return resilience.Static([record.address for record in resolver.resolve(NAME, "A")])
-
-
 def ours(dns_address: str) -> resilience.AsyncClient:
     """Return our client for the same name."""
     service = resilience.Service(
-        discovery=discovery(dns_address),
+        discovery=resilience.Dns(nameservers=[dns_address]),
         attempt_timeout=ATTEMPT,
         total_timeout=PATIENCE,
     )

@@ -17,23 +17,27 @@ if TYPE_CHECKING:
 
     from resilience.cli.demo.tally import Row, Stretch
 
+_WIDE = 118
+"""Columns of a terminal in which faults are told in full."""
 
-def table(rows: Sequence[Row], sends: Sequence[float]) -> Table:
+
+def table(rows: Sequence[Row], sends: Sequence[float], width: int) -> Table:
     """Return the table; `sends` are the requests per call that the servers have read, plain httpx's first."""
+    wide = width >= _WIDE
     made = Table(
         title="What became of the calls", title_style="bold", caption=CAPTION, caption_justify="left", expand=False
     )
-    made.add_column("from here to the next fault")
+    made.add_column("from here to the next fault" if wide else "fault")
     for side in ("plain httpx", "resilience"):
         made.add_column(f"{side}: lost", justify="right")
         made.add_column("median", justify="right", style=DIM)
         made.add_column("p99", justify="right", style=DIM)
     for number, row in enumerate(rows):
-        title = Text(row.title, row.color or "bold")
+        title = Text(row.title if wide else row.short, row.color or "bold")
         made.add_row(title, *_cells(row.plain), *_cells(row.ours), end_section=number == len(rows) - 2)
     made.add_section()
     plain, ours = (f"{number:.3f}" for number in sends)
-    made.add_row("requests the servers read per call", plain, "", "", ours, "", "")
+    made.add_row("requests the servers read per call" if wide else "reads per call", plain, "", "", ours, "", "")
     return made
 
 

@@ -102,6 +102,7 @@ class Row:
     """One line of the closing table."""
 
     title: str
+    short: str
     color: str | None
     plain: Stretch
     ours: Stretch
@@ -110,11 +111,17 @@ class Row:
 def rows(script: Script, plain: Tally, ours: Tally) -> list[Row]:
     """Return a row for each scene, with the seconds after it until the next one, and one for all of it."""
     first = script.scenes[0].starts
-    found = [Row("healthy, before", None, plain.between(0, first), ours.between(0, first))]
+    found = [Row("healthy, before", "healthy", None, plain.between(0, first), ours.between(0, first))]
     ends = [scene.starts for scene in script.scenes[1:]] + [script.seconds]
     for scene, until in zip(script.scenes, ends, strict=True):
         found.append(
-            Row(scene.title, scene.color, plain.between(scene.starts, until), ours.between(scene.starts, until))
+            Row(
+                scene.title,
+                scene.short,
+                scene.color,
+                plain.between(scene.starts, until),
+                ours.between(scene.starts, until),
+            )
         )
-    found.append(Row("all calls", None, plain.between(0), ours.between(0)))
+    found.append(Row("all calls", "all calls", None, plain.between(0), ours.between(0)))
     return found

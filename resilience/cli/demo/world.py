@@ -15,7 +15,7 @@ NAME = "web.demo.internal"
 TTL = 5
 """Seconds for which its records may be kept."""
 SIZE = 6
-_SERVICE_TIME = 0.02
+_SERVICE_TIME = 0.08
 _SLOW = 0.5
 
 
