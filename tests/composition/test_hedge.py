@@ -193,9 +193,7 @@ class Story:
         assert self.budget.state.balance(now) == 10.0 - (self.sends == 2)
 
 
-@pytest.mark.parametrize(
-    ("backend", "how"), [("asyncio", on_anyio), ("asyncio", on_asyncio), ("trio", on_anyio)], ids=str
-)
+@pytest.mark.parametrize(("backend", "how"), [("asyncio", on_anyio), ("asyncio", on_asyncio), ("trio", on_anyio)])
 def test_cut_anywhere_nothing_leaks(backend, how):
     cuts = 0
     for at in range(10):

@@ -283,9 +283,7 @@ class Story:
         """Nothing to do in between."""
 
 
-@pytest.mark.parametrize(
-    ("backend", "how"), [("asyncio", on_anyio), ("asyncio", on_asyncio), ("trio", on_anyio)], ids=str
-)
+@pytest.mark.parametrize(("backend", "how"), [("asyncio", on_anyio), ("asyncio", on_asyncio), ("trio", on_anyio)])
 @pytest.mark.parametrize("first", ["cut", "other"])
 def test_cut_anywhere_nothing_leaks(backend, how, first):
     for at in range(12):
