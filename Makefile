@@ -35,6 +35,7 @@ lint: .venv/dev.stamp ## style, and who may import whom
 
 types: .venv/dev.stamp ## mypy and pyright, both strict
 	$(BIN)/python -m mypy --config-file pyproject.toml
+	$(BIN)/python -m mypy --config-file pyproject.toml tests/typing
 	$(BIN)/python -m pyright --project pyproject.toml
 
 test: lint types ## lint, types, and every test that needs nothing but PyPI

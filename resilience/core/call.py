@@ -128,7 +128,7 @@ class Call:
 class RoutedCall(Call):
     """A call that is sent to one of a service's endpoints, attempt by attempt."""
 
-    attempts: list[Attempt]
+    attempts: list[Attempt]  # pyright: ignore[reportIncompatibleVariableOverride] - a function has none
     attempt_timeout: float = NEVER
     """Seconds one attempt may take to its headers."""
     body_until: float = NEVER
@@ -183,5 +183,3 @@ class _Branch(list["Attempt"]):
         """Take an attempt back that was none, here and from the call."""
         self._trunk.remove(attempt)
         super().remove(attempt)
-
-

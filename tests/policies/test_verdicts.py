@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.core.call import Call
-from resilience.core.errors import CircuitOpenError, DeadlineExceededError
+from resilience.core.errors import BadAnswerError, CircuitOpenError, DeadlineExceededError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Ok, Sent
 from resilience.policies import verdicts
 from resilience.policies.verdicts import judge_bare, judge_cut, judge_error, judge_status, retry_after, roots
@@ -112,6 +112,7 @@ REQUEST = httpx.Request("GET", "http://service.test/")
         (httpx.InvalidURL("x"), Blame.UNKNOWN, False),
         (httpx.StreamConsumed(), Blame.UNKNOWN, False),
         (CircuitOpenError("x"), Blame.UNKNOWN, False),
+        (BadAnswerError("x", why="json"), Blame.BAD, True),
     ],
     ids=repr,
 )
