@@ -38,7 +38,7 @@ class _Told:
     _limits_given: httpx.Limits | None
     _main: Transport | AsyncTransport
     _transport: Any
-    _mounts: Mapping[Any, Any]
+    _mounts: Any
 
     def _hear(
         self,
@@ -94,7 +94,12 @@ class Client(_Told, httpx.Client):
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
 
-    def _init_transport(self, *, transport: httpx.BaseTransport | None = None, **given: Any) -> httpx.BaseTransport:  # noqa: ANN401
+    def _init_transport(  # type: ignore[override]  # by keyword, as httpx calls it
+        self,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        **given: Any,  # noqa: ANN401
+    ) -> httpx.BaseTransport:
         if isinstance(transport, Transport):
             self._main = transport
             return transport
@@ -108,7 +113,11 @@ class Client(_Told, httpx.Client):
         )
         return self._main
 
-    def _init_proxy_transport(self, proxy: httpx.Proxy, **given: Any) -> httpx.BaseTransport:  # noqa: ANN401
+    def _init_proxy_transport(  # type: ignore[override]  # by keyword, as httpx calls it
+        self,
+        proxy: httpx.Proxy,
+        **given: Any,  # noqa: ANN401
+    ) -> httpx.BaseTransport:
         # The proxy resolves and balances; the policies see one endpoint behind it. Slots bound what is in flight, so
         # httpx's own pool must never be the place where calls wait.
         given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -130,12 +139,12 @@ class Client(_Told, httpx.Client):
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
                 error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
-            tell(self._main._upstreams.listeners, whole, BLOCKING.now(), None, error)  # noqa: SLF001
+            tell(self._main.listeners, whole, BLOCKING.now(), None, error)
             raise
         finally:
             current.reset(token)
         response.extensions[OPTIONS] = record(whole.calls)
-        tell(self._main._upstreams.listeners, whole, BLOCKING.now(), response.status_code, None)  # noqa: SLF001
+        tell(self._main.listeners, whole, BLOCKING.now(), response.status_code, None)
         return response
 
 
@@ -154,7 +163,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
 
-    def _init_transport(
+    def _init_transport(  # type: ignore[override]  # by keyword, as httpx calls it
         self,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -173,7 +182,11 @@ class AsyncClient(_Told, httpx.AsyncClient):
         )
         return self._main
 
-    def _init_proxy_transport(self, proxy: httpx.Proxy, **given: Any) -> httpx.AsyncBaseTransport:  # noqa: ANN401
+    def _init_proxy_transport(  # type: ignore[override]  # by keyword, as httpx calls it
+        self,
+        proxy: httpx.Proxy,
+        **given: Any,  # noqa: ANN401
+    ) -> httpx.AsyncBaseTransport:
         given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         inner = httpx.AsyncClient._init_proxy_transport(self, proxy, **given)  # noqa: SLF001
         return AsyncTransport(
@@ -193,12 +206,12 @@ class AsyncClient(_Told, httpx.AsyncClient):
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
                 error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
-            tell(self._main._upstreams.listeners, whole, ANYIO.now(), None, error)  # noqa: SLF001
+            tell(self._main.listeners, whole, ANYIO.now(), None, error)
             raise
         finally:
             current.reset(token)
         response.extensions[OPTIONS] = record(whole.calls)
-        tell(self._main._upstreams.listeners, whole, ANYIO.now(), response.status_code, None)  # noqa: SLF001
+        tell(self._main.listeners, whole, ANYIO.now(), response.status_code, None)
         return response
 
 

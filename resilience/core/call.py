@@ -128,7 +128,7 @@ class Call:
 class RoutedCall(Call):
     """A call that is sent to one of a service's endpoints, attempt by attempt."""
 
-    attempts: list[Attempt]  # pyright: ignore[reportIncompatibleVariableOverride] - a function has none
+    attempts: list[Attempt]
     attempt_timeout: float = NEVER
     """Seconds one attempt may take to its headers."""
     body_until: float = NEVER
@@ -153,7 +153,7 @@ class RoutedCall(Call):
         super().__init__(runtime, request, started, deadline, operation)
         self.repeatable = repeatable
         self.classify = classify
-        self.attempts = []
+        self.attempts = []  # pyright: ignore[reportIncompatibleVariableOverride] - a function has none
 
     def branch(self) -> Self:
         """Return a twin for one of several sends at a time; it knows the endpoints that the others have tried."""

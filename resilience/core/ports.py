@@ -196,6 +196,9 @@ class Rejected(Protocol):
 class Circuit(Protocol):
     """What an endpoint needs to know of its circuit."""
 
+    sole: bool
+    """The endpoint is its service's only one: there is nowhere else to go."""
+
     @property
     def state(self) -> str:
         """``closed``, ``open`` or ``half-open``."""
@@ -224,6 +227,9 @@ class Circuit(Protocol):
 
 class Wire(Protocol):
     """What our own network stream knows of one attempt: the proof of what was sent, and why it was cut."""
+
+    until: float
+    """The instant at which it gives up; set anew when the headers are there."""
 
     @property
     def written(self) -> int:

@@ -73,4 +73,4 @@ def known(service: Service, target: Target, *, foreign: bool) -> Resolution | No
         replica = Replica(Address(target.host, target.port))
         return Resolution((replica,), math.inf, "literal", fleet=False, why="not ours to dial")
     immediate = getattr(service.discovery, "immediate", None)
-    return None if immediate is None else immediate(target)  # type: ignore[no-any-return]
+    return None if immediate is None else immediate(target)

@@ -48,7 +48,7 @@ class _Settling:
         attempt, now = self._attempt, self._call.runtime.now()
         attempt.judge(attempt.verdict or GOOD, now)
         if attempt.wire is not None:
-            attempt.wire.until = min(self._call.body_until, now + seconds)  # type: ignore[misc]  # see at_headers()
+            attempt.wire.until = min(self._call.body_until, now + seconds)
 
     def __del__(self) -> None:
         if not self._attempt.settled:

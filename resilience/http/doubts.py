@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from resilience.discovery.static import Static
 from resilience.http.service import TOTAL
 from resilience.policies.waits import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from resilience.core.resolution import Resolution
     from resilience.http.service import Service
@@ -77,7 +77,7 @@ def _longest_wait(retry: Retry) -> float | None:
     try:
         for number in range(1, retry.max_attempts):
             progress.attempt_number = number
-            longest = max(longest, float(retry.wait(progress)))
+            longest = max(longest, float(cast("Callable[[Progress], float]", retry.wait)(progress)))
     except Exception:  # noqa: BLE001 - a wait that reads more of a call than there is of none
         return None
     return longest
@@ -87,4 +87,4 @@ def _replicas(service: Service, resolution: Resolution | None) -> int | None:
     """Return how many addresses a fleet has; None for one origin, or where it is not known yet."""
     if resolution is not None:
         return len(resolution.replicas) if resolution.fleet else None
-    return len(service.discovery.addresses) if isinstance(service.discovery, Static) else None
+    return len(tuple(service.discovery.addresses)) if isinstance(service.discovery, Static) else None

@@ -55,5 +55,5 @@ def for_client(error: ResilienceError, request: httpx.Request) -> ResilienceErro
     twin.args = error.args
     twin.__dict__.update(error.__dict__)
     if isinstance(twin, httpx.HTTPError):
-        twin._request = request  # noqa: SLF001 - what httpx's own constructor sets
+        twin.request = request
     return twin.with_traceback(error.__traceback__)

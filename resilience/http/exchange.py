@@ -43,7 +43,7 @@ class _Transports(Generic[TransportT]):
     """One transport per endpoint, made when it is first sent to."""
 
     def __init__(self, build: Callable[[Endpoint], TransportT]) -> None:
-        self._build = build
+        self._build: Callable[[Endpoint], TransportT] = build
         self._lock = threading.Lock()
         self._by_endpoint: dict[Endpoint, TransportT] = {}
 
@@ -214,7 +214,7 @@ def at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> 
     attempt.answered = call.runtime.now()
     wire = attempt.wire
     if wire is not None:
-        wire.until = call.body_until  # type: ignore[misc]  # ours; the port only promises to read
+        wire.until = call.body_until
 
 
 def discard(response: httpx.Response) -> bool:

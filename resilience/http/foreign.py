@@ -4,6 +4,9 @@ Discovery and our pool are off; each origin is one endpoint. Nothing can be prov
 are kept by cancelling (async) or by shortening httpx's own phases (threads).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
 import math

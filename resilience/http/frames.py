@@ -85,4 +85,8 @@ class Frames:
 
 def _is_one_harmless_frame(data: bytes) -> bool:
     """Tell whether this is exactly one frame, and no farewell: what most reads are."""
-    return len(data) >= _HEADER and data[3] != _GOAWAY and _HEADER + int.from_bytes(data[:3], "big") == len(data) <= LARGEST
+    return (
+        len(data) >= _HEADER
+        and data[3] != _GOAWAY
+        and _HEADER + int.from_bytes(data[:3], "big") == len(data) <= LARGEST
+    )

@@ -5,6 +5,9 @@ limit cancels that call alone, and its stream is reset. Blocking clients do not 
 connection, since threads sharing one lost calls (13 of 900 with plain httpx).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
 import math
@@ -171,7 +174,9 @@ class Multiplexer:
                 await reset_stream(shared.connection, stream_wire.stream, request)
             await self._close_if_done(shared)
 
-    async def finished(self, shared: Shared, stream_wire: StreamWire, request: httpcore.Request, *, whole: bool) -> None:
+    async def finished(
+        self, shared: Shared, stream_wire: StreamWire, request: httpcore.Request, *, whole: bool
+    ) -> None:
         """Note that a call's body has been read, or been given up."""
         if whole:
             shared.flights.pop(stream_wire, None)

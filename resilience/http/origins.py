@@ -25,6 +25,7 @@ IDLE = 300.0
 MOST = 1000
 # Seconds between two looks for such origins.
 SWEEP = 30.0
+LAST_PORT = 65535
 
 _NOBODY: list[Upstream] = []
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -62,6 +63,9 @@ class Upstreams:
         if port is None or not url.host:
             message = f"{url.scheme}://{url.host or '(no host)'}: not a URL this transport can call"
             raise httpx.UnsupportedProtocol(message)
+        if not 0 < port <= LAST_PORT:
+            message = f"port {port}: expected 1 to {LAST_PORT}"
+            raise httpx.InvalidURL(message)
         target = Target(url.raw_host.decode("ascii").strip("[]"), port, url.scheme in _SECURE)
         service = self.services.get(str(target)) or self.services.get(target.host) or self.defaults
         with self._lock:

@@ -5,6 +5,9 @@ that is taken is checked, and the oldest idle one is dropped when its time is ov
 decided before (slots), so nobody ever waits in here.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
 from collections import deque

@@ -54,13 +54,13 @@ def sibling(request: httpx.Request, extensions: dict[str, Any]) -> httpx.Request
 
 async def reset_stream(connection: httpcore.AsyncHTTPConnection, stream: int, request: httpcore.Request) -> None:
     """Tell the server that nobody waits for this stream any more (RFC 9113 5.4.2, CANCEL); best effort."""
-    http2 = connection._connection  # noqa: SLF001
+    http2: Any = connection._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     state = getattr(http2, "_h2_state", None)
     if state is None:
         return
     try:
         state.reset_stream(stream, error_code=_CANCEL)
-        await http2._write_outgoing_data(request)  # type: ignore[union-attr]  # noqa: SLF001
+        await http2._write_outgoing_data(request)  # noqa: SLF001
     except Exception:  # noqa: BLE001 - it had ended already, or the connection is gone: then there is nothing to tell
         return
 

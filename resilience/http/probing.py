@@ -13,12 +13,12 @@ import httpx
 from resilience.core.attempt import Attempt
 from resilience.core.call import RoutedCall
 from resilience.core.events import HealthChanged
+from resilience.health.state import HealthState
 from resilience.http.classify import classify
 from resilience.http.options import PoolOptions
 from resilience.http.pool import CALL, AsyncPool
 from resilience.http.private import AsyncEndpointTransport
 from resilience.http.together import Together
-from resilience.health.state import HealthState
 from resilience.runtimes.anyio import ANYIO
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Prober:
             if endpoint not in self._probed:
                 state = HealthState(self._check, now=now)
                 handle = self._lease.every(
-                    partial(_wait, state, self._clock), partial(self._probe, endpoint, state), name=f"probe {endpoint.label}"
+                    partial(_wait, state, self._clock),
+                    partial(self._probe, endpoint, state),
+                    name=f"probe {endpoint.label}",
                 )
                 self._probed[endpoint] = (state, handle)
 
@@ -114,7 +116,9 @@ class Prober:
         """Send one probe; return what is wrong, or None."""
         seconds = float(self._check.timeout)  # type: ignore[arg-type]  # seconds since it was checked
         now = ANYIO.now()
-        request = httpx.Request("GET", self._url, headers={"user-agent": "resilience-health-check", "connection": "close"})
+        request = httpx.Request(
+            "GET", self._url, headers={"user-agent": "resilience-health-check", "connection": "close"}
+        )
         call = RoutedCall(ANYIO, request, now, now + seconds, "probe", True, classify)  # noqa: FBT003
         attempt = Attempt(1, endpoint, now, None, _nothing, _nothing)
         attempt.until = call.deadline

@@ -6,7 +6,7 @@ hands it to its chain — retry, then the room that picks an endpoint, then the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -24,13 +24,14 @@ from resilience.runtimes.blocking import BLOCKING, run_blocking
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
     from resilience.core.call import RoutedCall
     from resilience.core.ports import Listener, Runtime
     from resilience.core.resolution import Target
+    from resilience.http.listening import Listeners
     from resilience.http.service import Service
     from resilience.http.status import Description, Status
     from resilience.http.whole import Whole
@@ -64,6 +65,11 @@ class _Base:
         """
         whole = current.get()
         return whole if whole is not None and self in whole.transports else None
+
+    @property
+    def listeners(self) -> Listeners:
+        """Who hears of what happens to its calls."""
+        return self._upstreams.listeners
 
     def status(self) -> Status:
         """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""
@@ -143,7 +149,7 @@ class Transport(_Base, httpx.BaseTransport):
         whole = self._whole()
         call, chain = upstream.call_for(request, whole)
         try:
-            response: httpx.Response = run_blocking(cast("Coroutine[Any, Any, Any]", upstream.enter(call, chain)))
+            response: httpx.Response = run_blocking(upstream.enter(call, chain))
         except BaseException as error:
             raised = error
             if isinstance(error, Exception):

@@ -1,9 +1,12 @@
 """One service at run time: its endpoints, their circuits, its budget, and the chain every call to it goes through."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resilience.balancing.room import Room
 from resilience.core.call import NEVER, Elsewhere, RoutedCall, ambient
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     import httpx
 
     from resilience.core.events import Event
-    from resilience.core.ports import Proceed, Runtime
+    from resilience.core.ports import Policy, Proceed, Runtime
     from resilience.core.resolution import Resolution, Target
     from resilience.core.slots import Slots
     from resilience.discovery.directory import Lease
@@ -46,7 +49,7 @@ USED_EVERY = 1.0
 class ServiceCall(RoutedCall):
     """A call to one of our services. What concerns the service is asked of it when it is needed: mostly, never."""
 
-    classify = staticmethod(classify)  # type: ignore[assignment]  # on the class, where the base has it per call
+    classify = staticmethod(classify)  # on the class, where the base has it per call
 
     def __init__(self, home: Upstream, request: httpx.Request, started: float, deadline: float, operation: str) -> None:
         self.runtime = home.runtime
@@ -120,6 +123,10 @@ class Upstream:
         self.calls = Tally()
         self.failed = Tally()
         """Calls that ended in an error (not: cancelled by the caller), or in an answer of 5xx."""
+        # Plain seconds, since the service has checked them.
+        self._total_timeout = cast("float | None", service.total_timeout)
+        self._attempt_timeout = cast("float | None", service.attempt_timeout)
+        self._connect_timeout = cast("float | None", service.connect_timeout)
         self._limit = math.inf if service.max_in_flight is None else service.max_in_flight
         if total is not None and service.max_in_flight == MAX_IN_FLIGHT:
             self._limit = total.limit  # `limits=` was given, and takes the place of the default
@@ -128,7 +135,7 @@ class Upstream:
         self.room = Room(
             self.name, fresh() if fresh is not None else balancer, self.line, listeners.emit, listeners.hears, total
         )
-        inner: Proceed = link(self.room, exchange.send)
+        inner: Proceed = link(cast("Policy", self.room), exchange.send)
         self._once = inner
         if service.hedge is not None:
             inner = compose((service.hedge.sharing(self.budget, paid=service.retry is not None),), inner)
@@ -216,9 +223,8 @@ class Upstream:
         options = options_of(request)
         request = with_file_rewound(request)
         self.calls.step()
-        service = self.service
         timeouts = request.extensions.get("timeout") or {}
-        total = options.get("total_timeout") or service.total_timeout
+        total = options.get("total_timeout") or self._total_timeout
         around = ambient.get()
         outer = NEVER if around is None else around.deadline
         if total is not None:
@@ -238,7 +244,7 @@ class Upstream:
             call.body_until = deadline if whole.explicit else outer
         else:
             call.body_until = outer
-        attempt_timeout = options.get("attempt_timeout") or service.attempt_timeout
+        attempt_timeout = options.get("attempt_timeout") or self._attempt_timeout
         if attempt_timeout is not None:
             call.attempt_timeout = attempt_timeout
         pool = timeouts.get("pool")
@@ -263,9 +269,8 @@ class Upstream:
         return await chain(call)
 
     def dial_limit(self, call: RoutedCall) -> float | None:
-        limit = self.service.connect_timeout
+        """Return how many seconds the call may spend on one dial, beyond httpx's own limit."""
+        limit = self._connect_timeout
         if limit is not None:
-            return limit  # type: ignore[return-value]  # seconds since the service was checked
+            return limit
         return CONNECT_WITH_ALTERNATIVE if self.room.elsewhere(call) is not Elsewhere.NOWHERE else None
-
-

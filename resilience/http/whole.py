@@ -4,6 +4,9 @@ The client opens it in ``send``; every hop's transport finds it here. A transpor
 works hop by hop.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
 from contextvars import ContextVar
@@ -15,7 +18,7 @@ from resilience.core.events import CallEnded
 from resilience.core.units import seconds as in_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import httpx
 
@@ -58,7 +61,7 @@ class Record:
 
     __slots__ = ("_calls",)
 
-    def __init__(self, calls: list[RoutedCall]) -> None:
+    def __init__(self, calls: Sequence[RoutedCall]) -> None:
         self._calls = tuple(calls)
 
     @property
@@ -93,7 +96,7 @@ class KeptRecord:
     stopped: str
 
 
-def record(calls: list[RoutedCall]) -> Record:
+def record(calls: Sequence[RoutedCall]) -> Record:
     """Return the record of the hops of a call."""
     return Record(calls)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 
@@ -224,7 +224,8 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(error) from error
 
 
-_TRIO = httpcore.AnyIOBackend()
+# A placeholder, for pyright, where anyio is missing; here it never is.
+_TRIO = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
 
 async def _closed(lost: httpcore.AsyncNetworkStream) -> None:

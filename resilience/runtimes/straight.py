@@ -79,7 +79,7 @@ def invoke(call: Call, /) -> Any:  # noqa: ANN401 - what the function returns
     fn, args, kwargs = call.request
     reply = fn(*args, **kwargs)
     if type(reply) is CoroutineType:
-        _refuse_coroutine(reply, call)
+        _refuse_coroutine(reply, call)  # pyright: ignore[reportUnknownArgumentType] - mypy knows it
     return reply
 
 

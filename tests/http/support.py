@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import resilience
-from resilience.http import wire
+from resilience.http import wire_async, wire_blocking
 from resilience.lab import Fleet, Server
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class Census:
         self.open = self.most = self.opened = 0
         self._lock = threading.Lock()
         self._patch = patch
-        blocking, awaiting = wire.BlockingWire.connect_tcp, wire.AsyncWire.connect_tcp
+        blocking, awaiting = wire_blocking.BlockingWire.connect_tcp, wire_async.AsyncWire.connect_tcp
 
         def connect(*arguments: Any, **more: Any) -> Any:
             return self._count(blocking(*arguments, **more))
@@ -159,8 +159,8 @@ class Census:
         async def aconnect(*arguments: Any, **more: Any) -> Any:
             return self._count(await awaiting(*arguments, **more))
 
-        patch.setattr(wire.BlockingWire, "connect_tcp", connect)
-        patch.setattr(wire.AsyncWire, "connect_tcp", aconnect)
+        patch.setattr(wire_blocking.BlockingWire, "connect_tcp", connect)
+        patch.setattr(wire_async.AsyncWire, "connect_tcp", aconnect)
 
     def _count(self, stream: Any) -> Any:
         with self._lock:
