@@ -42,7 +42,7 @@ class Stop:
 class RetryState:
     """What one call's next step is, after a failure. Pure: `now` comes in, nothing waits."""
 
-    __slots__ = ("_options", "_progress", "_repeats", "attempts", "lost")
+    __slots__ = ("_options", "_progress", "_repeats", "attempts", "lost", "paid")
 
     def __init__(self, options: Retry, *, started: float, request: object, draw: Callable[[], float]) -> None:
         self._options = options
@@ -53,6 +53,8 @@ class RetryState:
         self._repeats = 0
         self.attempts = 0
         """Failed attempts so far."""
+        self.paid: float | None = None
+        """When the attempt that comes next was paid for; None for one that costs nothing."""
         self.lost: Ok[Any] | None = None
         """The latest reply that can no longer be handed over."""
 

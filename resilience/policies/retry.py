@@ -150,18 +150,36 @@ class Retry(StraightPolicy):
             call.sends_left -= 1
             call.queueing = False
             sends = len(call.attempts)
-            try:
-                outcome = Ok(await proceed(call))
-            except Exception as error:  # noqa: BLE001 - judged at the top of the loop
-                outcome = Err(error)
-                if _rejected(outcome) and not self._judge(outcome, call).retry:
-                    # Nothing of this attempt was sent. What did happen to the call is what was there before.
-                    call.why = f"rejected: {type(error).__name__}"
-                    gone = real is state.lost or len(call.attempts) > sends
-                    return _hand_over(outcome if gone else real, call, records)
-            else:
+            outcome = await self._attempt(state, proceed, call)
+            if isinstance(outcome, Ok):
                 if not self._judge(outcome, call).retry:
                     return outcome.value
+            elif _rejected(outcome) and not self._judge(outcome, call).retry:
+                # Nothing of this attempt was sent. What did happen to the call is what was there before.
+                call.why = f"rejected: {type(outcome.error).__name__}"
+                gone = real is state.lost or len(call.attempts) > sends
+                return _hand_over(outcome if gone else real, call, records)
+
+    async def _attempt(self, state: RetryState, proceed: Proceed, call: Call) -> Ok[Any] | Err:
+        """Make one more attempt; the payment for one that was not sent is given back."""
+        sends = len(call.attempts)
+        try:
+            return Ok(await proceed(call))
+        except RejectedError as error:
+            if len(call.attempts) == sends:
+                self._refund(state)
+            return Err(error)
+        except Exception as error:  # noqa: BLE001 - judged by whoever asked for the attempt
+            return Err(error)
+        except BaseException:
+            if call.queueing:
+                self._refund(state)
+            raise
+
+    def _refund(self, state: RetryState) -> None:
+        if self.state is not None and state.paid is not None:
+            self.state.refund(state.paid)
+            state.paid = None
 
     async def _next(self, state: RetryState, outcome: Ok[Any] | Err, verdict: Verdict, call: Call) -> Again | Stop:
         """Decide; and for another attempt pay, drop the reply, and wait for its time."""
@@ -178,16 +196,15 @@ class Retry(StraightPolicy):
         )
         if isinstance(step, Stop):
             return step
-        if budget is None or step.free:
-            return await self._pause(step, state, outcome, call)
-        if not budget.try_withdraw(paid):
+        state.paid = None if budget is None or step.free else paid
+        if budget is not None and state.paid is not None and not budget.try_withdraw(paid):
             return Stop("budget")
         paused: Again | Stop = Stop("cut")
         try:
             paused = await self._pause(step, state, outcome, call)
         finally:
-            if isinstance(paused, Stop):  # the send that was paid for is not made
-                budget.refund(paid)
+            if isinstance(paused, Stop):
+                self._refund(state)
         return paused
 
     async def _pause(self, step: Again, state: RetryState, outcome: Ok[Any] | Err, call: Call) -> Again | Stop:

@@ -551,3 +551,16 @@ def test_a_timeout_around_retries_in_a_thread_that_is_left_behind():
         with pytest.raises(ConnectionError):
             run_blocking(left_behind[0]())
     assert function.calls == 1
+
+
+def test_attempts_that_are_turned_away_are_not_paid_for(time):
+    budget = RetryBudget(0.0, min_per_second=1.0)
+    breaker = CircuitBreaker(consecutive_failures=1)
+    outcome(Pipeline(Retry(5, wait=0.1, budget=budget), breaker), Script(ConnectionError))
+    assert budget.state.balance(time.now()) == 10.0
+    replies = [(ConnectionError(), BAD), (NoEndpointsError("nobody left"), None)]
+    route(time, Retry(5, budget=budget), replies)
+    assert budget.state.balance(time.now()) == 10.0
+    replies = [(ConnectionError(), BAD), (OverloadedError("after an attempt"), None)]
+    route(time, Retry(5, budget=budget), replies)
+    assert budget.state.balance(time.now()) == 9.0
