@@ -57,7 +57,8 @@ def test_fields_that_do_not_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", " ", "web internal", "http://web.internal", "web/x", "web?x", "web:0", "web:65536", "web:x", ":80", 80, None]
+    "key",
+    ["", " ", "web internal", "http://web.internal", "web/x", "web?x", "web:0", "web:65536", "web:x", ":80", 80, None],
 )
 def test_names_of_services_that_are_none(key: Any) -> None:
     with pytest.raises(resilience.ConfigurationError) as caught:
@@ -227,7 +228,9 @@ async def test_an_exception_of_the_callers_own_body_passes_and_blames_nobody(mod
     circuit = resilience.CircuitBreaker(minimum_calls=1, consecutive_failures=1)
     async with Face(mode, services={"web.internal": static(server, circuit=circuit)}) as face:
         with pytest.raises(ZeroDivisionError) as caught:
-            await face.post(f"http://web.internal:{server.port}/echo", content=broken() if mode == "threads" else abroken())
+            await face.post(
+                f"http://web.internal:{server.port}/echo", content=broken() if mode == "threads" else abroken()
+            )
         assert face.in_flight() == 0
         assert face.endpoints(f"web.internal:{server.port}")[server.address].circuit == "closed"
     assert [attempt.blame for attempt in caught.value.attempts] == ["unknown"]  # type: ignore[attr-defined]
