@@ -31,6 +31,7 @@ from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.policy import Policy
@@ -63,6 +64,7 @@ __all__ = [
     "Guard",
     "HealthCheck",
     "Hedge",
+    "KeyedCircuitBreaker",
     "LeastRequest",
     "NoEndpointsError",
     "Ok",

@@ -220,6 +220,10 @@ class Circuit(Protocol):
         """Count a verdict, once per permit; return the transitions it caused."""
         ...
 
+    def drain(self) -> Sequence[Any]:
+        """Return the transitions that nobody has been told of yet: those that asking has caused."""
+        ...
+
     def invite(self, now: float, /) -> Sequence[Any]:
         """Move an open circuit on to half-open at once: something else has seen the endpoint alive."""
         ...

@@ -7,6 +7,7 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -17,7 +18,7 @@ from resilience.core.errors import CircuitOpenError, ConfigurationError, require
 from resilience.core.outcome import GOOD, UNKNOWN, Blame, Err, Verdict
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
-from resilience.policies.circuit import Circuit
+from resilience.policies.deep_circuit import Mode, circuit_for
 from resilience.policies.facade import Facade
 from resilience.policies.matching import Listed, listed, matcher
 from resilience.policies.permits import CLOSED, OPEN, CircuitOptions, Permit, Rejected
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from resilience.core.ports import Proceed, Runtime
+    from resilience.policies.circuit import Circuit
     from resilience.runtimes.straight import Detour
 
 P = ParamSpec("P")
@@ -46,6 +48,10 @@ class CircuitBreaker(StraightPolicy, Facade):
     linkerd), doubling with jitter up to `max_open_for` (60, linkerd) while probes fail. `probes` (from 1; 1) calls are
     let through when it is half-open, and must all succeed. `exclude`: exception types or predicates that say nothing
     about the far side. `listeners`: ``pybreaker.CircuitBreakerListener``. `name`: shown in errors and to listeners.
+
+    `slow_after`: seconds after which a call counts as slow, over or not; opens when `slow_ratio` (above 0, up to 1;
+    0.5) of at least `minimum_calls` were slow. `slow_start`: for so many seconds after closing, the number of calls in
+    flight grows from `probes` with each success. `shadow`: let everything pass, and only tell what would be done.
 
     Raises :class:`CircuitOpenError` while open. The call that trips it gets its own exception.
     """
@@ -63,6 +69,10 @@ class CircuitBreaker(StraightPolicy, Facade):
         exclude: Listed | Iterable[Listed] = (),
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         name: str | None = None,
+        slow_after: float | timedelta | None = None,
+        slow_ratio: float = 0.5,
+        slow_start: float | timedelta | None = None,
+        shadow: bool = False,
     ) -> None:
         options = CircuitOptions(
             failure_ratio=share("failure_ratio", failure_ratio),
@@ -72,14 +82,19 @@ class CircuitBreaker(StraightPolicy, Facade):
             open_for=in_seconds("open_for", open_for),
             max_open_for=in_seconds("max_open_for", max_open_for),
             probes=whole("probes", probes),
+            slow_after=None if slow_after is None else in_seconds("slow_after", slow_after),
+            slow_ratio=share("slow_ratio", slow_ratio),
+            slow_start=None if slow_start is None else in_seconds("slow_start", slow_start),
         )
+        require("shadow", shadow, "True or False", lambda value: isinstance(value, bool))
         if options.max_open_for < options.open_for:
             argument, expected = "max_open_for", f"seconds not below open_for={options.open_for:g}"
             raise ConfigurationError(argument, max_open_for, expected)
         require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
-        self._circuit = Circuit(options, draw=lambda: self._runtime.random())  # noqa: PLW0108 - the runtime changes
+        mode = Mode.SHADOW if shadow else Mode.NORMAL
+        self._circuit = circuit_for(options, draw=self._draw, mode=mode)
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
@@ -133,9 +148,11 @@ class CircuitBreaker(StraightPolicy, Facade):
     def _begin(self, call: Call) -> Permit:
         self._runtime = call.runtime
         now = call.runtime.now()
-        if call.hedging and self._circuit.state is not CLOSED:
+        if call.hedging and self._circuit.state is not CLOSED and self.mode == Mode.NORMAL.value:
             raise self.rejection(Rejected(self._circuit.retry_after(now)), call.operation)  # hedges never probe
         permit = self._circuit.admit(now)
+        for transition in self._circuit.drain():
+            self._announce(CLOSED, transition)
         if isinstance(permit, Rejected):
             raise self.rejection(permit, call.operation)
         fn, args, kwargs = request_of(call)
@@ -168,7 +185,11 @@ class CircuitBreaker(StraightPolicy, Facade):
     def rejection(self, rejected: Rejected, operation: str) -> CircuitOpenError:
         """Return the error for a refused call: a new one each time, so that tracebacks do not pile up on it."""
         who = self.name or operation or "the call"
-        message = f"circuit for {who} is {self._circuit.state}; next probe in {rejected.retry_after:.1f} s"
+        if math.isinf(rejected.retry_after):
+            return CircuitOpenError(f"circuit for {who} is forced open", service=who)
+        state = self._circuit.state
+        then = "starting slowly; try again" if state is CLOSED else f"{state}; next probe"
+        message = f"circuit for {who} is {then} in {rejected.retry_after:.1f} s"
         return CircuitOpenError(message, service=who, retry_after=rejected.retry_after)
 
     def _judge(self, error: BaseException, call: Call, since: float) -> Verdict:
@@ -212,7 +233,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
     def fresh(self, *, draw: Callable[[], float]) -> Circuit:
         """Return a new circuit with these options: a ``Service`` uses a breaker as a template."""
-        return Circuit(self.options, draw=draw)
+        return circuit_for(self.options, draw=draw, mode=Mode(self.mode))
 
 
 def _listening(listeners: Sequence[pybreaker.CircuitBreakerListener]) -> tuple[pybreaker.CircuitBreakerListener, ...]:

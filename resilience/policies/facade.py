@@ -12,6 +12,7 @@ from resilience.core.errors import require
 from resilience.core.outcome import Err
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
+from resilience.policies.deep_circuit import DeepCircuit, Mode
 from resilience.policies.matching import matcher
 from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN
 
@@ -108,6 +109,42 @@ class Facade(pybreaker.CircuitBreaker):
     def close(self) -> None:
         """Close the circuit by hand."""
         self._force(CLOSED)
+
+    @property
+    def mode(self) -> str:
+        """Who decides: ``normal`` (the circuit), ``forced-open``, ``disabled`` or ``shadow``."""
+        circuit = self._circuit
+        return (circuit.mode if isinstance(circuit, DeepCircuit) else Mode.NORMAL).value
+
+    def force_open(self) -> None:
+        """Refuse every call until told otherwise."""
+        self._put(Mode.FORCED_OPEN)
+
+    def disable(self) -> None:
+        """Let every call pass, and count none, until told otherwise."""
+        self._put(Mode.DISABLED)
+
+    def shadow(self) -> None:
+        """Let every call pass, but count them and tell listeners what would be done, until told otherwise."""
+        self._put(Mode.SHADOW)
+
+    def enable(self) -> None:
+        """Let the circuit decide again; after `force_open` and `disable` it begins closed."""
+        self._put(Mode.NORMAL)
+
+    def _put(self, mode: Mode) -> None:
+        circuit = self._circuit
+        before = circuit.state
+        now = ((ambient.get() or Ambient()).runtime or self._runtime).now()
+        if not isinstance(circuit, DeepCircuit):
+            if mode is Mode.NORMAL:
+                return
+            self._circuit = circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
+        for transition in circuit.put(mode, now):
+            self._announce(before, transition)
+
+    def _draw(self) -> float:
+        return self._runtime.random()
 
     def _force(self, state: str) -> None:
         before = self._circuit.state

@@ -18,6 +18,9 @@ class CircuitOptions:
     open_for: float = 1.0
     max_open_for: float = 60.0
     probes: int = 1
+    slow_after: float | None = None
+    slow_ratio: float = 0.5
+    slow_start: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

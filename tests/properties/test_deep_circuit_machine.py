@@ -1,0 +1,99 @@
+"""The deep circuit as a state machine: what it says it would do it does, modes hold, slow calls are seen in time."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from resilience.core.outcome import BAD, GOOD, UNKNOWN
+from resilience.policies.deep_circuit import DeepCircuit, Mode
+from resilience.policies.permits import CircuitOptions, Rejected
+
+SLOW, WINDOW, MINIMUM, RATIO, RAMP = 1.0, 10.0, 4, 0.5, 6.0
+
+
+class DeepCircuitMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        options = CircuitOptions(
+            failure_ratio=1.0,
+            minimum_calls=MINIMUM,
+            window=WINDOW,
+            consecutive_failures=3,
+            slow_after=SLOW,
+            slow_ratio=RATIO,
+            slow_start=RAMP,
+            probes=2,
+        )
+        self.circuit = DeepCircuit(options, draw=lambda: 0.0)
+        self.now = 1000.0
+        self.flying = []
+        self.opened_for_slowness = 0
+
+    def told(self, transitions):
+        for transition in transitions:
+            if transition.state == "open" and "took longer" in transition.reason:
+                self.opened_for_slowness += 1
+                assert transition.open_for > 0
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0, 12.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def ask(self):
+        would = self.circuit.would_admit(self.now)
+        waits = self.circuit.retry_after(self.now)
+        assert (waits == 0.0) == would
+        permit = self.circuit.admit(self.now)
+        drained = self.circuit.drain()
+        self.told(drained)
+        if not isinstance(permit, Rejected):
+            self.flying.append(permit)
+            assert would
+        elif self.circuit.mode is Mode.NORMAL:
+            assert not would or drained, "what would have been let in was let in, unless slow calls opened it just now"
+
+    @precondition(lambda self: self.flying)
+    @rule(which=st.integers(0, 1000), verdict=st.sampled_from([GOOD, GOOD, GOOD, BAD, UNKNOWN]))
+    def end(self, which, verdict):
+        permit = self.flying.pop(which % len(self.flying))
+        self.told(self.circuit.settle(permit, verdict, now=self.now))
+        assert self.circuit.settle(permit, BAD, now=self.now) == ()
+
+    @rule(mode=st.sampled_from([Mode.NORMAL, Mode.NORMAL, Mode.SHADOW, Mode.DISABLED, Mode.FORCED_OPEN]))
+    def overrule(self, mode):
+        self.told(self.circuit.put(mode, self.now))
+        assert self.circuit.mode is mode
+        if mode is Mode.FORCED_OPEN:
+            assert self.circuit.state == "open"
+        if mode is Mode.DISABLED:
+            assert self.circuit.state == "closed"
+
+    @rule()
+    def invite(self):
+        self.told(self.circuit.invite(self.now))
+
+    @invariant()
+    def modes_hold(self):
+        if self.circuit.mode is Mode.FORCED_OPEN:
+            assert not self.circuit.would_admit(self.now)
+        elif self.circuit.mode is not Mode.NORMAL:
+            assert self.circuit.would_admit(self.now)
+
+    @invariant()
+    def counts_are_sane(self):
+        calls, slow = self.circuit.slow_counts(self.now)
+        self.told(self.circuit.drain())
+        assert 0 <= slow <= calls
+
+    @invariant()
+    def never_more_probes_than_allowed(self):
+        assert len(self.circuit._probes) + self.circuit.probes_passed <= 2
+
+    @invariant()
+    def what_has_been_looked_at_is_not_slow_yet(self):
+        self.circuit.slow_counts(self.now)
+        self.told(self.circuit.drain())
+        assert all(self.now - began < SLOW for began in self.circuit._flying.values())
+
+
+TestDeepCircuit = DeepCircuitMachine.TestCase
