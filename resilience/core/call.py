@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 NEVER = math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ambient:
-    """What the surrounding code has decided for every call made inside it."""
+    """What the surrounding code has decided for every call made inside it. Never changed: a new one takes its place.
+
+    Not frozen, because a frozen one takes four times as long to make, and every ``Timeout`` makes one per call.
+    """
 
     deadline: float = NEVER
     """The instant, in the runtime's monotonic seconds, by which everything inside must be done."""

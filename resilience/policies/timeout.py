@@ -41,7 +41,9 @@ class Timeout(Policy):
         limit: float = self.seconds  # type: ignore[assignment]  # a float since __post_init__
         runtime, outer = call.runtime, call.deadline
         now = runtime.now()
-        deadline = min(outer, now + limit)
+        deadline = now + limit
+        if outer < deadline:
+            deadline = outer
         if deadline <= now:
             raise passed(call.operation, Sent.NO)
         # Work that a thread leaves behind goes on with its own copy, whose deadline stays.
