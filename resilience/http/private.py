@@ -1,8 +1,10 @@
 """The private names of httpx and httpcore that this library needs, all of them, in one place.
 
 `_pool`: an ``HTTPTransport`` has no argument for its pool. `_init_transport` and `_init_proxy_transport`: a client has
-none for what it builds. `_h2_state` and `_write_outgoing_data`: httpcore does not reset the stream of a call that was
-cancelled, so its answer would go on using up the connection's flow-control window. ``tests/http/test_private.py`` fails loudly when httpx changes any of them.
+none for what it builds. `_stream`: a file given as ``content=`` is to be rewound before it is sent again. `_retries`: a
+transport below may retry too. `_connection`, `_h2_state` and `_write_outgoing_data`: httpcore does not reset the stream
+of a call that was cancelled, so its answer would go on using up the connection's flow-control window.
+``tests/http/test_private.py`` fails loudly when any of them changes.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_one_service_twice() -> None:
         {"transport": resilience.Transport(), "listeners": [print]},
         {"http1": False},
     ],
-    ids=lambda arguments: ",".join(arguments),
+    ids=",".join,
 )
 def test_arguments_that_contradict_each_other_or_are_none(arguments: dict[str, Any]) -> None:
     with pytest.raises(resilience.ConfigurationError) as caught:

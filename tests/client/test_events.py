@@ -1,4 +1,4 @@
-"""One ``call`` event per logical call, with the fields of the contract; and no secret in any of them, nor in any log line."""
+"""One ``call`` event per logical call, with the fields of the contract; no secret in any event, error or log line."""
 
 import logging
 import subprocess
@@ -201,7 +201,8 @@ async def test_structlog_once_configured_gets_the_same_without_secrets(
 
 PROGRAM = """
 import sys, resilience, httpx
-with resilience.Client(services={"web.internal": resilience.Service(discovery=resilience.Static([sys.argv[1]]))}) as client:
+service = resilience.Service(discovery=resilience.Static([sys.argv[1]]))
+with resilience.Client(services={"web.internal": service}) as client:
     for _ in range(20):
         try:
             client.get("http://web.internal/")

@@ -1,4 +1,4 @@
-"""``limits=`` counts over the whole client; ``max_in_flight`` per endpoint; beyond them calls queue, first come first served."""
+"""``limits=`` counts over the whole client, ``max_in_flight`` per endpoint; beyond them calls queue, in their order."""
 
 import threading
 

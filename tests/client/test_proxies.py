@@ -1,7 +1,6 @@
 """Behind a proxy the policies hold, and the proxy resolves: names nobody else knows are fine."""
 
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +109,7 @@ async def test_the_environment_is_obeyed(
 
 async def test_a_tunnel_verifies_the_name_behind_the_proxy(mode: str, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path)
-    context: ssl.SSLContext = authority.context()
+    context = authority.context()
     with Server(ssl=authority.issue("good.test")) as server, Raw(Proxy(server.port)) as raw:
         async with Face(mode, proxy=f"http://{raw.address}", verify=context) as face:
             assert (await face.get("https://good.test/x")).status_code == 200

@@ -111,9 +111,6 @@ async def test_host_and_port_win_over_the_host(mode: str, fleet: Fleet) -> None:
         assert set(face.client.status().services) == {f"web.internal:{fleet.port}", "web.internal:80"}
 
 
-# describe()
-
-
 def warnings_of(service: Service, **arguments: Any) -> list[str]:
     with resilience.Client(services={"web": service}, verify=CONTEXT, **arguments) as client:
         return [warning.partition(": ")[2] for warning in client.describe().warnings if warning.startswith("web: ")]

@@ -1,6 +1,8 @@
 """Around somebody else's transport the policies still hold: mocks, ASGI apps, unix sockets, httpx's own."""
 
 import json
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -119,9 +121,6 @@ async def test_httpx_own_transport_around_a_real_server(mode: str, server: Any) 
 
 
 async def test_a_unix_socket(mode: str, tmp_path: Any) -> None:
-    import socket
-    import threading
-
     path = str(tmp_path / "s")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)

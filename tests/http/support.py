@@ -1,4 +1,4 @@
-"""What the tests of the HTTP side share: clients of every kind behind one face, and servers that are healthy at first."""
+"""What the tests of the HTTP side share: clients of every kind behind one face, and servers healthy at first."""
 
 import gc
 import ssl

@@ -1,6 +1,7 @@
 """The private names of httpx that the library leans on: when httpx changes one, this fails, and says which."""
 
 import inspect
+from pathlib import Path
 
 import httpcore
 import httpx
@@ -18,10 +19,10 @@ def test_pool_is_where_a_transport_sends_and_closes(kind: type) -> None:
     transport = kind(verify=CONTEXT)
     assert isinstance(transport._pool, httpcore.ConnectionPool | httpcore.AsyncConnectionPool)
     assert isinstance(transport._pool._retries, int)
-    source = inspect.getsource(kind)
-    sends = "self._pool.handle_request(" if kind is httpx.HTTPTransport else "self._pool.handle_async_request("
-    assert sends in source
-    assert ("self._pool.close()" if kind is httpx.HTTPTransport else "self._pool.aclose()") in source
+    blocking = kind is httpx.HTTPTransport
+    send, close = (kind.handle_request, kind.close) if blocking else (kind.handle_async_request, kind.aclose)
+    assert f"self._pool.{send.__name__}(" in inspect.getsource(send)
+    assert f"self._pool.{close.__name__}()" in inspect.getsource(close)
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
@@ -57,8 +58,8 @@ def test_a_sibling_shares_everything_but_its_extensions() -> None:
     assert twin.stream is request.stream
 
 
-def test_a_file_is_found_behind_the_stream_that_sends_it(tmp_path: object) -> None:
-    with open(__file__, "rb") as file:
+def test_a_file_is_found_behind_the_stream_that_sends_it() -> None:
+    with Path(__file__).open("rb") as file:
         assert private.file_behind(httpx.Request("PUT", "http://web.test/", content=file).stream) is file
     for content in (b"x", None, iter([b"x"]), [b"x"]):
         assert private.file_behind(httpx.Request("PUT", "http://web.test/", content=content).stream) is None
@@ -87,3 +88,10 @@ def test_the_public_names_of_httpcore_suffice_and_are_there(kind: type) -> None:
     }
     for name in ("has_expired", "is_idle", "is_closed"):
         assert callable(getattr(kind, name))
+
+
+def test_a_stream_of_http2_can_be_reset() -> None:
+    assert "self._connection" in inspect.getsource(httpcore.AsyncHTTPConnection.__init__)
+    kind = httpcore.AsyncHTTP2Connection
+    assert "self._h2_state" in inspect.getsource(kind.__init__)
+    assert list(inspect.signature(kind._write_outgoing_data).parameters) == ["self", "request"]
