@@ -57,6 +57,8 @@ class Room:
         self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
         self.on_dial_failed: Callable[[Endpoint], None] | None = None
         """Told of each dial that nobody took: the address may have moved."""
+        self.renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
+        """Waits a moment for the addresses that such a dial has made somebody ask for; None where nobody can be asked."""
         self._emit = emit
         self._hears = hears
         self._observe = getattr(balancer, "observe", None)
@@ -72,6 +74,8 @@ class Room:
     async def around(self, call: RoutedCall, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Send one attempt; a connection found closed on reuse is replaced at once, for free, once per call."""
         call.verdict = None
+        if call.attempts and self.renewal is not None and self._nobody_there(call):
+            await self.renewal(call)
         attempt = self._begin(call) or await self._queue(call)
         while True:
             try:
@@ -117,6 +121,14 @@ class Room:
         open_now = [endpoint for endpoint in call.tried if endpoint.open_to(now)] or list(call.tried)
         wait = max(0.0, min(_bound_until(call, endpoint) for endpoint in open_now) - now)
         return verdict if wait == (verdict.retry_after or 0.0) else replace(verdict, retry_after=wait or None)
+
+    def _nobody_there(self, call: RoutedCall) -> bool:
+        """Tell whether the service seems to have moved: nobody has taken two dials, or one, and nobody else answers."""
+        dials = 0
+        for attempt in call.attempts:
+            verdict = attempt.verdict
+            dials += verdict is not None and verdict.sent is Sent.NO and verdict.blame is Blame.BAD
+        return dials > 1 or (dials == 1 and self.elsewhere(call) is not Elsewhere.ANSWERING)
 
     def _failed(self, call: RoutedCall, attempt: Attempt, error: Exception) -> Verdict:
         attempt.error = error
@@ -198,6 +210,8 @@ class Room:
             permit = circuit.admit(now)
             if not hasattr(permit, "probe"):
                 self._free(endpoint)
+                for transition in circuit.drain():  # calls under way have become slow, and that has opened it just now
+                    self.changed(endpoint, transition)
                 return None
             if permit.transition is not None:
                 self.changed(endpoint, permit.transition)
@@ -230,11 +244,16 @@ class Room:
     async def _queue(self, call: RoutedCall) -> Attempt:
         runtime = call.runtime
         give_up = runtime.now() + call.patience
+        renewed = False
         while True:
             now = runtime.now()
             open_now = [endpoint for endpoint in self.endpoints if _open_to(call, endpoint, now)]
             if not open_now:
-                raise self.refusal(now)
+                if self.renewal is None or renewed:
+                    raise self.refusal(now)
+                renewed = True
+                await self.renewal(call)
+                continue
             wanted = [e for e in open_now if e not in call.tried]
             wanted = wanted or [e for e in open_now if _bound_until(call, e) <= now]
             if not wanted:

@@ -99,6 +99,11 @@ class Directory:
         if self._error is not None:
             raise _again(self._error)
 
+    async def renewed(self, runtime: Runtime, seconds: float, /) -> None:
+        """Wait for the answers that failed dials have asked for, but not long, and not for nameservers that fail."""
+        if self.freshness.failing is None and self.freshness.due <= self._clock.now():
+            await self.fresh(runtime, seconds)
+
     def dial_failed(self) -> None:
         """An address did not take a connection: perhaps it has moved. Asks again early, at most once a second."""
         if self.freshness.dial_failed(self._clock.now()) and self._handle is not None:

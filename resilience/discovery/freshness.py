@@ -70,6 +70,7 @@ class Freshness:
         self._good_at = self._good_until = -math.inf
         self._has_good = False
         self._asked_at = -math.inf
+        self._early_at = -math.inf
         self._used_at = -math.inf
         self._waiting_until = -math.inf
         self._lock = threading.Lock()
@@ -141,15 +142,15 @@ class Freshness:
         At most one a second, however many dials fail; fewer while the nameservers fail or know of nothing.
         """
         with self._lock:
-            pause = EARLY
+            instant = self._early_at + EARLY
             if self.failures:
-                pause = self._backoff(HURRIED_BACKOFF)
+                instant = self._asked_at + self._backoff(HURRIED_BACKOFF)
             elif self.absences:  # else dials would use up the answers for which the last good set is kept
-                pause = max(EARLY, self.min_ttl)
-            instant = max(now, self._asked_at + pause)
+                instant = self._asked_at + max(EARLY, self.min_ttl)
+            instant = max(now, instant)
             if instant >= self.due or math.isinf(self.due):
                 return False
-            self.due = instant
+            self.due = self._early_at = instant
             return True
 
     # What the refresh asks.

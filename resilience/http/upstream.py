@@ -17,6 +17,7 @@ from resilience.core.outcome import Sent
 from resilience.core.slots import Line
 from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
+from resilience.discovery.freshness import PATIENCE
 from resilience.http.classify import classify
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
@@ -153,6 +154,8 @@ class Upstream:
             self.prober = Prober(target, service.health, lease(), self.room, context, listeners.emit, runtime)
         if self.directory is not None or self.prober is not None:
             self.room.on_dial_failed = self._dial_failed
+        if self.directory is not None:
+            self.room.renewal = self._renewed
         self.roster.adopt(resolution)
 
     def _update(self, endpoints: Sequence[Endpoint]) -> None:
@@ -165,6 +168,10 @@ class Upstream:
             self.directory.dial_failed()
         if self.prober is not None:
             self.prober.dial_failed(endpoint, self.runtime.now())
+
+    async def _renewed(self, call: RoutedCall) -> None:
+        if self.directory is not None:
+            await self.directory.renewed(call.runtime, min(PATIENCE, call.remaining()))
 
     def _endpoint(self, address: Address) -> Endpoint:
         circuit = self.service.circuit

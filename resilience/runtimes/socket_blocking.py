@@ -63,7 +63,15 @@ class BlockingSocket:
 
     def readable(self) -> bool:
         """Tell whether reading would find something, which on an idle connection can only be its end."""
-        return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+        number = self._socket.fileno()
+        if number < 0:
+            return True
+        try:
+            return bool(self._poll.poll(0))
+        except RuntimeError:  # another thread is looking at the same moment: the object is for one at a time
+            poll = select.poll()
+            poll.register(number, select.POLLIN)
+            return bool(poll.poll(0))
 
     def ended(self) -> bool:
         """Tell whether the peer has closed its side and nothing more is to be read."""

@@ -110,13 +110,18 @@ def test_a_good_set_goes_only_by_three_absences_or_age(story):
 def test_a_failed_dial_brings_the_next_refresh_forward_once_a_second():
     made = fresh(now=0.0)
     assert made.dial_failed(0.2)
-    assert made.wait(0.2) == pytest.approx(0.8)
-    assert not made.is_due(0.9)
+    assert made.is_due(0.2)
     assert not made.dial_failed(0.3)
-    assert made.is_due(1.0)
-    made.asked(1.0)
-    assert not made.dial_failed(1.1)  # it is on its way
-    made.answered(10.0, now=1.2, random=0.0)
+    made.asked(0.3)
+    assert not made.dial_failed(0.4)  # it is on its way
+    made.answered(10.0, now=0.5, random=0.0)
+    assert made.dial_failed(0.6)
+    assert made.wait(0.6) == pytest.approx(0.6)
+    assert not made.is_due(1.1)
+    assert not made.dial_failed(1.1)
+    assert made.is_due(1.2)
+    made.asked(1.2)
+    made.answered(10.0, now=1.3, random=0.0)
     assert made.dial_failed(5.0)
     assert made.is_due(5.0)
 
