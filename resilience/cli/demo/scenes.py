@@ -47,7 +47,7 @@ class Script:
         return next((scene for scene in self.scenes if scene.starts <= second < scene.ends), None)
 
 
-_PAUSE = 3.0
+_PAUSE = 2.0
 _PLOT = (
     ("killed", "servers a and b are killed: connections are refused", 6.0, "kill", "revive", "#d1495b"),
     ("hung", "servers c and d hang: they accept connections and never answer", 6.0, "hang", "resume", "#8d5bd6"),
@@ -61,7 +61,7 @@ _PLOT = (
 def script(pace: float = 1.0) -> Script:
     """Return the script; `pace` below 1 shortens it."""
     scenes: list[Scene] = []
-    clock = 4.0 * pace
+    clock = 3.0 * pace
     for short, title, lasts, begin, end, color in _PLOT:
         scenes.append(Scene(short, title, clock, clock + lasts * pace, begin, end, color))
         clock += (lasts + _PAUSE) * pace

@@ -26,7 +26,8 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _ROWS = 6
 _AXIS = 8
 """Columns left of a chart."""
-_FASTEST, _SLOWEST = 0.001, 2.5
+_FASTEST, _SLOWEST = 0.01, 2.5
+_MEDIAN, _SLOW = "#6fa8dc", "#e0a952"
 _TITLES = {PLAIN: "plain httpx", OURS: "resilience"}
 Cell = tuple[str, str]
 
@@ -56,8 +57,9 @@ def _above(script: Script, now: float, moods: Mapping[str, str], names: Sequence
     servers.append(" servers  ", DIM)
     for name in names:
         mood = moods.get(name)
-        style = GOOD if mood is None else DIM if mood == "gone" else BAD
-        servers.append(f"{'●' if mood is None else '○'} {name}", style)
+        up = mood in {None, "restarted"}
+        style = GOOD if up else DIM if mood == "gone" else BAD
+        servers.append(f"{'●' if up else '○'} {name}", style)
         servers.append(f" {mood or 'up'}   ", DIM if mood is None else style)
     done = int(30 * min(1.0, max(0.0, now) / script.seconds))
     clock = Text(" time  ", DIM)
@@ -83,10 +85,10 @@ def side(script: Script, now: float, tally: Tally, width: int) -> Panel:
         verdict.append(f"    median {_ms(whole.latency(0.5))}   p99 {_ms(whole.latency(0.99))}", DIM)
     parts = [
         verdict,
-        Text(" calls answered each second", DIM),
+        Text.assemble(" each second: calls ", ("answered", GOOD), " and ", ("lost", BAD), style=DIM),
         *_chart(stretches, _answered, ("100 %", "0 %")),
-        Text(" latency: median, and the slowest 1 %", DIM),
-        *_chart(stretches, _latencies, ("2 s", "1 ms")),
+        Text.assemble(" latency: ", ("median", _MEDIAN), " and ", ("slowest 1 %", _SLOW), style=DIM),
+        *_chart(stretches, _latencies, ("2 s", "10 ms")),
         _faults(script, shown),
     ]
     return Panel(
@@ -133,9 +135,11 @@ def _latencies(stretch: Stretch) -> list[Cell]:
     for row in range(_ROWS):
         floor = _ROWS - 1 - row
         if median > floor:
-            column.append((_EIGHTHS[max(1, math.floor(min(1.0, median - floor) * 8))], "#6fa8dc"))
+            # What the median leaves of its cell belongs to the slow ones, when they reach beyond it.
+            style = f"{_MEDIAN} on {_SLOW}" if slow > floor + 1 > median else _MEDIAN
+            column.append((_EIGHTHS[max(1, math.floor(min(1.0, median - floor) * 8))], style))
         elif slow > floor:
-            column.append((_EIGHTHS[max(1, math.floor(min(1.0, slow - floor) * 8))], "#e0a952"))
+            column.append((_EIGHTHS[max(1, math.floor(min(1.0, slow - floor) * 8))], _SLOW))
         else:
             column.append((" ", ""))
     return column

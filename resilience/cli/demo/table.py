@@ -28,7 +28,7 @@ def table(rows: Sequence[Row], sends: Sequence[float], width: int) -> Table:
         title="What became of the calls", title_style="bold", caption=CAPTION, caption_justify="left", expand=False
     )
     made.add_column("from here to the next fault" if wide else "fault")
-    for side in ("plain httpx", "resilience"):
+    for side in ("plain httpx" if wide else "httpx", "resilience"):
         made.add_column(f"{side}: lost", justify="right")
         made.add_column("median", justify="right", style=DIM)
         made.add_column("p99", justify="right", style=DIM)
