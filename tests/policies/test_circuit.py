@@ -141,6 +141,14 @@ def test_what_is_older_than_the_window_is_forgotten():
     assert circuit.counts(11.0) == (0, 1)
 
 
+def test_successes_belong_to_their_own_part_of_the_window():
+    circuit = Circuit(CircuitOptions())
+    for now in (0.5, 5.5):
+        circuit.settle(circuit.admit(now), GOOD, now=now)
+    assert circuit.counts(11.0) == (1, 0)
+    assert circuit.counts(16.0) == (0, 0)
+
+
 def test_a_clock_that_another_thread_read_earlier_does_no_harm():
     circuit = Circuit(CircuitOptions())
     circuit.settle(circuit.admit(50.0), BAD, now=50.0)

@@ -8,10 +8,11 @@ import pybreaker
 import pytest
 
 from resilience.core.call import ambient
-from resilience.core.errors import DeadlineExceededError
+from resilience.core.errors import DeadlineExceededError, OverloadedError
 from resilience.core.outcome import Sent
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
 from resilience.policies.timeout import Timeout
@@ -152,6 +153,7 @@ class LeavingBehind(BlockingOnFakeTime):
         self.threads.append(thread)
         thread.start()
         assert self.hanging.wait(PATIENCE)
+        self.hanging.clear()
         self.clock += seconds
         raise TimeoutError
 
@@ -176,6 +178,61 @@ def test_a_circuit_hears_of_a_thread_that_is_left_behind(seconds, state, listene
         for thread in runtime.threads:
             thread.join()
         assert breaker.current_state == state, "what it still brings is too late"
+
+
+def test_what_is_left_behind_takes_no_sends_from_those_further_out():
+    hanging, proceed = threading.Event(), threading.Event()
+    began = []
+
+    @Pipeline(Retry(3, wait=0.0, budget=False), Timeout(1.0), Retry(2, wait=0.0, budget=False))
+    def function():
+        began.append(1)
+        hanging.set()
+        proceed.wait(PATIENCE)
+
+    with on(LeavingBehind(hanging)), pytest.raises(DeadlineExceededError):
+        function()
+    proceed.set()
+    assert len(began) == 3
+
+
+def test_an_attempt_begun_just_before_the_deadline_is_not_to_blame():
+    runtime = VirtualRuntime()
+    breaker = CircuitBreaker(consecutive_failures=2)
+
+    @Pipeline(Timeout(1.0), Retry(wait=0.0), breaker)
+    async def function():
+        await runtime.sleep(0.97)
+        raise ConnectionError
+
+    with on(runtime), pytest.raises(DeadlineExceededError):
+        runtime.run(function)
+    assert (breaker.fail_counter, breaker.current_state) == (1, "closed")
+
+
+def test_having_stood_in_a_line_once_excuses_no_later_attempt():
+    runtime = VirtualRuntime()
+    bulkhead = Bulkhead(1, queue=1)
+
+    class LateRelease(Policy):
+        """Frees the slot between the two attempts."""
+
+        attempts = 0
+
+        async def around(self, call, proceed):
+            self.attempts += 1
+            if self.attempts == 2:
+                bulkhead.slots.give_back()
+            return await proceed(call)
+
+    @Pipeline(Retry(2, wait=0.0, on=(OverloadedError, TimeoutError)), LateRelease(), Timeout(1.0), bulkhead)
+    async def function():
+        await runtime.sleep(5.0)
+
+    assert bulkhead.slots.take()
+    with on(runtime), pytest.raises(DeadlineExceededError) as caught:
+        runtime.run(function)
+    assert [record.error for record in caught.value.attempts] == ["OverloadedError", "DeadlineExceededError"]
 
 
 def test_a_timeout_leaves_circuits_further_out_to_themselves():
