@@ -24,6 +24,8 @@ def failure(error: Exception, calls: Sequence[RoutedCall], *, cut: bool) -> Exce
     raised: Exception = error
     if cut and isinstance(error, httpx.TimeoutException) and not isinstance(error, ResilienceError):
         raised = _deadline_error(error, calls)
+    if isinstance(raised, DeadlineExceededError) and raised.sent is Sent.NO:
+        raised.sent = _sent(calls)  # it ran out while waiting, but for something that had been sent before
     kept = record(calls).attempts
     if isinstance(raised, ResilienceError):
         raised = for_client(raised, call.request)
@@ -43,17 +45,21 @@ def was_cut(call: RoutedCall) -> bool:
 def _deadline_error(error: Exception, calls: Sequence[RoutedCall]) -> DeadlineExceededError:
     call = calls[-1]
     attempts = [attempt for each in calls for attempt in each.attempts]
-    unsent = all(a.verdict is not None and a.verdict.sent is Sent.NO for a in attempts)
     last = attempts[-1] if attempts else None
     where = f" at {last.endpoint.label} in attempt {last.number}" if last is not None else ""
     message = f"the deadline of {call.deadline - calls[0].started:.3g} s for {call.operation} passed{where}"
     return DeadlineExceededError(
         message,
-        sent=Sent.NO if unsent else Sent.MAYBE,
+        sent=_sent(calls),
         service=call.service,
         endpoint=last.endpoint.label if last is not None else None,
         causes=(error,),
     )
+
+
+def _sent(calls: Sequence[RoutedCall]) -> Sent:
+    verdicts = [attempt.verdict for call in calls for attempt in call.attempts]
+    return Sent.NO if all(verdict is not None and verdict.sent is Sent.NO for verdict in verdicts) else Sent.MAYBE
 
 
 def outcome_of(error: BaseException) -> str:
