@@ -559,8 +559,9 @@ def test_attempts_that_are_turned_away_are_not_paid_for(time):
     outcome(Pipeline(Retry(5, wait=0.1, budget=budget), breaker), Script(ConnectionError))
     assert budget.state.balance(time.now()) == 10.0
     replies = [(ConnectionError(), BAD), (NoEndpointsError("nobody left"), None)]
-    route(time, Retry(5, budget=budget), replies)
+    route(time, Retry(5, budget=budget), list(replies))
     assert budget.state.balance(time.now()) == 10.0
+    assert isinstance(route(time, Retry(5, budget=False), list(replies))[0], ConnectionError)
     replies = [(ConnectionError(), BAD), (OverloadedError("after an attempt"), None)]
     route(time, Retry(5, budget=budget), replies)
     assert budget.state.balance(time.now()) == 9.0
