@@ -45,7 +45,8 @@ def test_a_deadline_tells_whether_the_server_may_have_acted(
         assert isinstance(error, kind)
         assert (error.sent, len(error.attempts)) == (sent, len(verdicts))
     assert (timed_out.service, str(timed_out).partition(" passed")[0]) == (  # type: ignore[attr-defined]
-        "web:80", "the deadline of 5 s for web:80"
+        "web:80",
+        "the deadline of 5 s for web:80",
     )
 
 
