@@ -85,9 +85,9 @@ def _close(script: Script, contest: Contest, reads: Counter[str], out: Path, con
     lost = ours.between(0).lost
     excused = lost - len(ours.unexcused())
     if excused:
-        console.print(
-            f"{excused} of the lost calls fell into moments in which the machine itself stood still", style="yellow"
-        )
+        stall = max(tally.longest_stall for tally in sides)
+        told = f"{excused} of the calls that resilience lost are not held against it"
+        console.print(f"{told}: the machine itself stood still, for up to {stall:.1f} s", style="yellow")
     if lost > excused:
         console.print(f"resilience lost {lost - excused} calls it should have saved", style="bold red")
         return 1

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 STALL = 0.15
 """Seconds by which a call may leave late before the machine, not the client, is to blame for what becomes of it."""
+AFTERMATH = 3.0
+"""Seconds after such a moment that are excused as well: it looks to a client as if every server hung, so its circuits
+open, for a second and then for two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,21 @@ class Tally:
             return Counter(call.error for call in self.calls if call.error is not None)
 
     def unexcused(self) -> tuple[Called, ...]:
-        """Give the failures during which the machine was not at a standstill."""
+        """Give the failures that no standstill of the machine explains."""
         with self._lock:
             stalls = [call.scheduled for call in self.calls if call.lag > STALL]
             lost = [call for call in self.calls if call.error is not None]
         return tuple(
             call
             for call in lost
-            if not any(call.scheduled <= moment <= call.scheduled + call.latency + STALL for moment in stalls)
+            if not any(call.scheduled - AFTERMATH <= moment <= call.scheduled + call.latency for moment in stalls)
         )
+
+    @property
+    def longest_stall(self) -> float:
+        """Seconds by which the latest of all calls left too late."""
+        with self._lock:
+            return max((call.lag for call in self.calls), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
