@@ -21,6 +21,7 @@ from resilience.discovery.auto import Auto
 from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
 from resilience.health.check import HealthCheck
+from resilience.http.chaos import AsyncChaosTransport, ChaosTransport, cut_body
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport, Transport
 from resilience.pipeline import Pipeline
@@ -28,6 +29,7 @@ from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.chaos import Chaos
 from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
@@ -46,12 +48,15 @@ from resilience.runtimes.entry import deadline
 __all__ = [
     "AdaptiveLimit",
     "Aimd",
+    "AsyncChaosTransport",
     "AsyncClient",
     "AsyncTransport",
     "Auto",
     "BadAnswerError",
     "Blame",
     "Bulkhead",
+    "Chaos",
+    "ChaosTransport",
     "CircuitBreaker",
     "CircuitOpenError",
     "Client",
@@ -88,6 +93,7 @@ __all__ = [
     "Timeout",
     "Transport",
     "Verdict",
+    "cut_body",
     "deadline",
     "full_jitter",
     "quantile",

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilience.core.errors import ConfigurationError
+from resilience.core.outcome import Err
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.describing import describe, of_chaos
 from resilience.policies.hedge import Hedge
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
-from resilience.runtimes.entry import link
+from resilience.runtimes.entry import flat, link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from resilience.core.call import Call
+    from resilience.core.errors import CircuitOpenError
+    from resilience.core.outcome import Ok
     from resilience.core.ports import Policy as PolicyPort
     from resilience.core.ports import Proceed
+    from resilience.policies.describing import PipelineDescription
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def compose(policies: tuple[PolicyPort, ...], innermost: Proceed, /) -> Proceed:
@@ -32,7 +44,7 @@ class Pipeline(Policy):
     Raises ConfigurationError for what has no `around`.
     """
 
-    __slots__ = ("policies",)
+    __slots__ = ("_outermost", "policies")
 
     def __init__(self, *policies: PolicyPort) -> None:
         for policy in policies:
@@ -40,6 +52,10 @@ class Pipeline(Policy):
                 argument, expected = "policies", "policies: objects with `async def around(self, call, proceed)`"
                 raise ConfigurationError(argument, policy, expected)
         self.policies = _sharing(policies)
+        outermost = next(iter(flat(self)), None)
+        self._outermost = outermost if isinstance(outermost, CircuitBreaker) else None
+        for warning in of_chaos(flat(self)):
+            warnings.warn(warning, UserWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(map(repr, self.policies))})"
@@ -47,6 +63,27 @@ class Pipeline(Policy):
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Send the call through every policy in turn."""
         return await self.chain(proceed)(call)
+
+    def outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err:
+        """Call a plain function through all policies and return what becomes of it; see :meth:`Policy.outcome`."""
+        refused = self._refusal(fn)
+        return super().outcome(fn, *args, **kwargs) if refused is None else Err(refused)
+
+    async def aoutcome(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Ok[T] | Err:
+        """Call a coroutine function through all policies and return what becomes of it; see `outcome`."""
+        refused = self._refusal(fn)
+        return await super().aoutcome(fn, *args, **kwargs) if refused is None else Err(refused)
+
+    def _refusal(self, fn: Callable[..., Any]) -> CircuitOpenError | None:
+        # A circuit that is outermost, and open, refuses without a call being made.
+        outermost = self._outermost
+        return None if outermost is None else outermost.refusal(fn)
+
+    def describe(self) -> PipelineDescription:
+        """Return the policies in their order, each with the reason for its place, and every doubt about them."""
+        return describe(flat(self))
 
     def chain(self, innermost: Proceed, /) -> Proceed:
         """Return the composed chain down to `innermost`."""

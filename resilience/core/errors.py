@@ -36,6 +36,12 @@ class ResilienceError(Exception):
     None when unknown), `causes` (the exceptions behind it, oldest first).
     """
 
+    service: str | None = None
+    endpoint: str | None = None
+    attempts: tuple[object, ...] = ()
+    retry_after: float | None = None
+    causes: tuple[BaseException, ...] = ()
+
     def __init__(
         self,
         message: str,

@@ -7,7 +7,6 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -29,9 +28,10 @@ from resilience.runtimes.entry import request_of
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
     from datetime import timedelta
 
+    from resilience.core.outcome import Ok
     from resilience.core.ports import Proceed, Runtime
     from resilience.policies.circuit import Circuit
     from resilience.runtimes.straight import Detour
@@ -149,12 +149,12 @@ class CircuitBreaker(StraightPolicy, Facade):
         self._runtime = call.runtime
         now = call.runtime.now()
         if call.hedging and self._circuit.state is not CLOSED and self.mode == Mode.NORMAL.value:
-            raise self.rejection(Rejected(self._circuit.retry_after(now)), call.operation)  # hedges never probe
+            raise self.rejection(self._circuit.retry_after(now), call.operation)  # hedges never probe
         permit = self._circuit.admit(now)
         for transition in self._circuit.drain():
             self._announce(CLOSED, transition)
         if isinstance(permit, Rejected):
-            raise self.rejection(permit, call.operation)
+            raise self.rejection(permit.retry_after, call.operation)
         fn, args, kwargs = request_of(call)
         try:
             if permit.transition is not None:
@@ -182,15 +182,18 @@ class CircuitBreaker(StraightPolicy, Facade):
         # Under a Timeout, in a thread that nothing can stop: judged now, as a task would be that is cut.
         self._settle(permit, judge_cut(TimeoutError(), call, since), call)
 
-    def rejection(self, rejected: Rejected, operation: str) -> CircuitOpenError:
+    def rejection(self, wait: float, operation: str) -> CircuitOpenError:
         """Return the error for a refused call: a new one each time, so that tracebacks do not pile up on it."""
-        who = self.name or operation or "the call"
-        if math.isinf(rejected.retry_after):
-            return CircuitOpenError(f"circuit for {who} is forced open", service=who)
+        who = self._name or operation or "the call"
         state = self._circuit.state
+        if wait == NEVER:
+            return CircuitOpenError(f"circuit for {who} is forced open", service=who)
         then = "starting slowly; try again" if state is CLOSED else f"{state}; next probe"
-        message = f"circuit for {who} is {then} in {rejected.retry_after:.1f} s"
-        return CircuitOpenError(message, service=who, retry_after=rejected.retry_after)
+        # Not by its constructor, which sets every field: to refuse has to be cheap, and is what circuits are for.
+        error = CircuitOpenError.__new__(CircuitOpenError, f"circuit for {who} is {then} in {wait:.1f} s")
+        error.service = who
+        error.retry_after = wait
+        return error
 
     def _judge(self, error: BaseException, call: Call, since: float) -> Verdict:
         if not isinstance(error, Exception):
@@ -215,6 +218,30 @@ class CircuitBreaker(StraightPolicy, Facade):
     def call_async(self, func: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pybreaker's, for Tornado
         """Call a coroutine function through the circuit: pybreaker's name for `acall`."""
         return self.acall(func, *args, **kwargs)
+
+    def outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err:
+        """Call a plain function through the circuit and return what becomes of it; see :meth:`Policy.outcome`.
+
+        While the circuit is open nothing is raised, and nothing but the refusal is made: no way to ask is cheaper.
+        """
+        refused = self.refusal(fn)
+        return super().outcome(fn, *args, **kwargs) if refused is None else Err(refused)
+
+    async def aoutcome(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Ok[T] | Err:
+        """Call a coroutine function through the circuit and return what becomes of it; see `outcome`."""
+        refused = self.refusal(fn)
+        return await super().aoutcome(fn, *args, **kwargs) if refused is None else Err(refused)
+
+    def refusal(self, fn: Callable[..., Any]) -> CircuitOpenError | None:
+        """Return the error that a call of `fn` would be refused with now; None when it would be let in."""
+        circuit = self._circuit
+        if circuit.state is CLOSED:
+            return None
+        around = ambient.get()
+        wait = circuit.refuses(BLOCKING.now() if around is None or around.runtime is None else around.runtime.now())
+        return self.rejection(wait, "" if self._name else getattr(fn, "__qualname__", "")) if wait > 0 else None
 
     @contextlib.contextmanager
     def calling(self) -> Generator[None]:

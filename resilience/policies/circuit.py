@@ -109,6 +109,12 @@ class Circuit:
         with self._lock:
             return self._wait_locked(now)
 
+    def refuses(self, now: float, /) -> float:
+        """Return the seconds for which calls are refused; 0 when one is let in now. Takes no lock while it is open."""
+        if self.state is OPEN:
+            return max(0.0, self._until - now)
+        return 0.0 if self.would_admit(now) else self.retry_after(now)
+
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call. An open circuit whose wait is over becomes half-open here."""
         if self.state is CLOSED:

@@ -90,6 +90,10 @@ class DeepCircuit(Circuit):
             return 0.0 if self.would_admit(now) else self._soon(now)
         return super().retry_after(now)
 
+    def refuses(self, now: float, /) -> float:
+        """Return the seconds for which calls are refused; 0 when one is let in now."""
+        return 0.0 if self.would_admit(now) else self.retry_after(now)
+
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call; calls that have become slow meanwhile are counted first."""
         if self.mode is Mode.DISABLED:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from resilience.runtimes.entry import chain_for, enter_async, enter_blocking, guard
+from resilience.runtimes.entry import (
+    chain_for,
+    enter_async,
+    enter_blocking,
+    guard,
+    outcome_async,
+    outcome_blocking,
+)
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from resilience.core.call import Call
+    from resilience.core.outcome import Err, Ok
     from resilience.core.ports import Proceed
 
 P = ParamSpec("P")
@@ -53,6 +61,20 @@ class Policy:
     async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a coroutine function through this policy, on asyncio or trio."""
         return await enter_async(chain_for(self, blocking=False), fn, *args, **kwargs)
+
+    def outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err:
+        """Call a plain function through this policy and return ``Ok(value)`` or ``Err(error)`` instead of raising.
+
+        ``Ok.failure`` is set where a fallback has answered. What is not an ``Exception`` is raised all the same, and so
+        is a ConfigurationError.
+        """
+        return outcome_blocking(chain_for(self, blocking=True), fn, *args, **kwargs)
+
+    async def aoutcome(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Ok[T] | Err:
+        """Call a coroutine function through this policy and return ``Ok(value)`` or ``Err(error)``; see `outcome`."""
+        return await outcome_async(chain_for(self, blocking=False), fn, *args, **kwargs)
 
 
 class StraightPolicy(Policy):

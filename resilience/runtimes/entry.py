@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from resilience.core.call import NEVER, Ambient, Call, ambient
 from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError, ResilienceError
-from resilience.core.outcome import Sent
+from resilience.core.outcome import Err, Ok, Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING, run_blocking
@@ -73,6 +73,13 @@ def refuse_generators(fn: Callable[..., Any]) -> None:
             "a function or coroutine function; a generator's work happens after the call has returned, where no "
             "policy can see it: guard the function that makes each item instead",
         )
+
+
+def refuse_async(fn: Callable[..., Any]) -> None:
+    """Raise ConfigurationError for a coroutine function."""
+    if is_async(fn):
+        argument = "fn"
+        raise ConfigurationError(argument, getattr(fn, "__qualname__", fn), "a plain function; use .acall for async")
 
 
 def request_of(call: Call) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -187,9 +194,7 @@ def passed(operation: str, sent: Sent) -> DeadlineExceededError:
 def enter_blocking(chain: Proceed, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a plain function through a chain, now."""
     refuse_generators(fn)
-    if is_async(fn):
-        argument = "fn"
-        raise ConfigurationError(argument, getattr(fn, "__qualname__", fn), "a plain function; use .acall for async")
+    refuse_async(fn)
     call = _call(BLOCKING, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
     return run_blocking(cast("Coroutine[Any, Any, T]", chain(call)))
 
@@ -201,6 +206,35 @@ async def enter_async(
     refuse_generators(fn)
     call = _call(ANYIO, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
     return cast("T", await (chain(call) if call.deadline == NEVER else _in_time(chain, call)))
+
+
+def outcome_blocking(chain: Proceed, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err:
+    """Call a plain function through a chain, and return what becomes of it; only a ConfigurationError is raised."""
+    refuse_generators(fn)
+    refuse_async(fn)
+    try:
+        call = _call(BLOCKING, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
+        value = run_blocking(cast("Coroutine[Any, Any, T]", chain(call)))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - that is what an outcome is
+        return Err(error)
+    return Ok(value, call.covered)
+
+
+async def outcome_async(
+    chain: Proceed, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+) -> Ok[T] | Err:
+    """Call a coroutine function through a chain, and return what becomes of it; see `outcome_blocking`."""
+    refuse_generators(fn)
+    try:
+        call = _call(ANYIO, (fn, args, kwargs), getattr(fn, "__qualname__", type(fn).__name__))
+        value = cast("T", await (chain(call) if call.deadline == NEVER else _in_time(chain, call)))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        return Err(error)
+    return Ok(value, call.covered)
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""Failures on purpose: so that what is to help against them is seen to help.
+
+Nothing of it works unless the environment says ``RESILIENCE_CHAOS=1``: a slip of configuration must not become an
+outage.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience.core.errors import ConfigurationError, require
+from resilience.core.units import seconds as in_seconds
+from resilience.core.units import share, whole
+from resilience.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from resilience.core.call import Call
+    from resilience.core.ports import Proceed
+
+VARIABLE = "RESILIENCE_CHAOS"
+
+Fault = Exception | type[Exception] | Callable[[], Exception]
+
+
+class _Nothing:
+    """No answer given: None is one."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+_NOTHING: Any = _Nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos(Policy):
+    """Do something bad to a share of the calls.
+
+    `rate`: the share, above 0, up to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
+    or a pair between whose values one is drawn. `fault`: an exception, a type of one, or a function that makes one;
+    raised in the place of the call, or with ``after=True`` when the call has been made. `answer`: a value, or a
+    function that makes one, in the place of the call. `corrupt`: a function that makes a bad answer of the good one.
+    `seed`: a whole number that fixes which calls are struck; without it the runtime's chance decides.
+
+    Belongs innermost, so that every other policy has to deal with it. Raises ConfigurationError, also where the
+    environment does not say ``RESILIENCE_CHAOS=1``.
+    """
+
+    rate: float
+    latency: float | timedelta | tuple[float, float] | None = field(default=None, kw_only=True)
+    fault: Fault | None = field(default=None, kw_only=True)
+    after: bool = field(default=False, kw_only=True)
+    answer: Any = field(default=_NOTHING, kw_only=True)
+    corrupt: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    span: tuple[float, float] = field(init=False, repr=False, compare=False)
+    draw: Callable[[], float] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the permission first, then the arguments."""
+        permission = os.environ.get(VARIABLE)
+        require(
+            VARIABLE, permission, "1 in the environment, where failures on purpose are wanted", lambda it: it == "1"
+        )
+        share("rate", self.rate)
+        object.__setattr__(self, "span", _span(self.latency))
+        require("fault", self.fault, "an exception, its type, or a function that makes one, or None", _is_fault)
+        require("after", self.after, "True or False", lambda it: isinstance(it, bool))
+        require("corrupt", self.corrupt, "a function of the answer, or None", lambda it: it is None or callable(it))
+        set_ = {
+            "fault": self.fault is not None,
+            "answer": self.answer is not _NOTHING,
+            "corrupt": self.corrupt is not None,
+        }
+        given = [name for name, is_set in set_.items() if is_set]
+        if not given and self.latency is None:
+            argument, expected = "fault", "something to do: latency, fault, answer or corrupt"
+            raise ConfigurationError(argument, None, expected)
+        if len(given) > 1:
+            argument, expected = given[1], f"nothing beside {given[0]}: use several Chaos policies"
+            raise ConfigurationError(argument, getattr(self, given[1]), expected)
+        if self.seed is not None:
+            whole("seed", self.seed, least=0)
+            object.__setattr__(self, "draw", random.Random(self.seed).random)  # noqa: S311 - for repetition
+        else:
+            object.__setattr__(self, "draw", None)
+
+    def strikes(self, draw: Callable[[], float], /) -> float | None:
+        """Decide whether to strike the next call: after how many seconds, or None. `draw` returns numbers in [0, 1)."""
+        if draw() >= self.rate:
+            return None
+        least, most = self.span
+        return least + (most - least) * draw() if most > least else least
+
+    async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
+        """Let the call through, or strike."""
+        wait = self.strikes(self.draw or call.runtime.random)
+        if wait is None:
+            return await proceed(call)
+        if wait > 0:
+            await call.runtime.sleep(wait)
+        if self.fault is not None:
+            if self.after:
+                await proceed(call)
+            raise _made(self.fault)
+        if self.answer is not _NOTHING:
+            return self.answer() if callable(self.answer) else self.answer
+        reply = await proceed(call)
+        return reply if self.corrupt is None else self.corrupt(reply)
+
+
+def _span(latency: object) -> tuple[float, float]:
+    if latency is None:
+        return 0.0, 0.0
+    if not isinstance(latency, tuple):
+        exact = in_seconds("latency", latency, zero=True)
+        return exact, exact
+    expected = "seconds, or a pair of them, the second not below the first"
+    pair = cast("tuple[object, ...]", latency)
+    if len(pair) != 2:  # noqa: PLR2004
+        argument = "latency"
+        raise ConfigurationError(argument, pair, expected)
+    least, most = (in_seconds("latency", value, zero=True) for value in pair)
+    require("latency", pair, expected, lambda _: least <= most)
+    return least, most
+
+
+def _is_fault(value: object) -> bool:
+    if isinstance(value, type):
+        return issubclass(value, Exception)
+    return value is None or isinstance(value, Exception) or callable(value)
+
+
+def _made(fault: Fault) -> Exception:
+    return fault if isinstance(fault, Exception) else fault()

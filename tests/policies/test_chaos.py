@@ -1,0 +1,171 @@
+"""Chaos: only where it is allowed, at its rate, the same every time."""
+
+import math
+import threading
+
+import pytest
+
+from resilience.core.errors import ConfigurationError
+from resilience.pipeline import Pipeline
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.chaos import Chaos
+from resilience.policies.retry import Retry
+from resilience.runtimes.virtual import VirtualRuntime
+from tests.composition.fake_time import BlockingOnFakeTime, on
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch):
+    monkeypatch.setenv("RESILIENCE_CHAOS", "1")
+
+
+@pytest.mark.parametrize("value", [None, "", "0", "true"])
+def test_it_is_refused_unless_the_environment_allows_it(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("RESILIENCE_CHAOS")
+    else:
+        monkeypatch.setenv("RESILIENCE_CHAOS", value)
+    with pytest.raises(ConfigurationError, match="RESILIENCE_CHAOS"):
+        Chaos(0.5, fault=ConnectionError)
+
+
+def struck(chaos, calls=1000):
+    """Which of so many calls are struck."""
+    found = []
+    for number in range(calls):
+        try:
+            chaos.call(int)
+        except ConnectionError:
+            found.append(number)
+    return found
+
+
+def test_it_strikes_at_its_rate_and_the_same_calls_each_time():
+    one, two, other = (struck(Chaos(0.3, fault=ConnectionError, seed=seed)) for seed in (7, 7, 8))
+    assert 250 < len(one) < 350
+    assert one == two
+    assert one != other
+    assert len(struck(Chaos(1.0, fault=ConnectionError))) == 1000
+    with on(BlockingOnFakeTime(seed=3)):
+        by_the_runtime = struck(Chaos(0.3, fault=ConnectionError))
+    with on(BlockingOnFakeTime(seed=3)):
+        assert struck(Chaos(0.3, fault=ConnectionError)) == by_the_runtime
+
+
+def test_faults_are_instances_types_or_made():
+    error = ConnectionError("the same")
+    with pytest.raises(ConnectionError) as caught:
+        Chaos(1.0, fault=error).call(int)
+    assert caught.value is error
+    with pytest.raises(ConnectionError, match="made"):
+        Chaos(1.0, fault=lambda: ConnectionError("made")).call(int)
+
+
+def test_a_fault_comes_before_the_call_or_after_it():
+    calls = []
+    for after in (False, True):
+        with pytest.raises(ConnectionError):
+            Chaos(1.0, fault=ConnectionError, after=after).call(calls.append, after)
+    assert calls == [True]
+
+
+def test_answers_take_the_place_of_the_call_and_corruption_of_its_answer():
+    calls = []
+
+    def function():
+        calls.append(1)
+        return [1, 2, 3]
+
+    assert Chaos(1.0, answer="wrong").call(function) == "wrong"
+    assert Chaos(1.0, answer=lambda: ["made"]).call(function) == ["made"]
+    assert Chaos(1.0, answer=None).call(function) is None
+    assert calls == []
+    assert Chaos(1.0, corrupt=lambda reply: reply[:1]).call(function) == [1]
+
+
+def test_latency_is_waited_for():
+    runtime = BlockingOnFakeTime()
+    with on(runtime):
+        assert Chaos(1.0, latency=2.5).call(int) == 0
+        assert runtime.asked == [2.5]
+        chaos = Chaos(1.0, latency=(1.0, 3.0), seed=1)
+        for _ in range(100):
+            chaos.call(int)
+    assert 1.0 <= min(runtime.asked[1:]) < 1.2
+    assert 2.8 < max(runtime.asked[1:]) <= 3.0
+    with on(runtime):
+        Chaos(1.0, latency=(1.0, 1.0)).call(int)
+    assert runtime.asked[-1] == 1.0
+
+
+async def test_async_too(anyio_backend):
+    runtime = VirtualRuntime()
+
+    async def function():
+        return runtime.now()
+
+    with on(runtime):
+        assert runtime.run(lambda: Chaos(1.0, latency=2.0).acall(function)) == 1002.0
+
+
+def test_the_policies_outside_have_to_deal_with_it():
+    pipeline = Pipeline(Retry(5, wait=0.0, budget=False), Chaos(0.5, fault=ConnectionError, seed=1))
+    failed = 0
+    for _ in range(400):
+        try:
+            pipeline.call(int)
+        except ConnectionError:
+            failed += 1
+    assert failed == pytest.approx(400 / 2**5, abs=8)
+
+
+def test_it_is_warned_about_unless_it_is_innermost():
+    chaos = Chaos(0.5, latency=1.0)
+    with pytest.warns(UserWarning, match="chaos is not innermost"):
+        Pipeline(chaos, Retry())
+    Pipeline(Retry(), chaos, Chaos(0.1, fault=ConnectionError))
+    with pytest.warns(UserWarning, match="chaos is not innermost"):
+        Pipeline(Pipeline(chaos), CircuitBreaker())
+
+
+def test_sixty_four_threads_share_one_sequence():
+    chaos = Chaos(0.25, fault=ConnectionError, seed=11)
+    found = []
+
+    def work():
+        found.extend(struck(chaos, 100))
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == len(struck(Chaos(0.25, fault=ConnectionError, seed=11), 6400))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"rate": 0, "latency": 1}, "rate"),
+        ({"rate": 1.1, "latency": 1}, "rate"),
+        ({"rate": math.nan, "latency": 1}, "rate"),
+        ({"rate": 0.5}, "fault"),
+        ({"rate": 0.5, "fault": "error"}, "fault"),
+        ({"rate": 0.5, "fault": KeyboardInterrupt}, "fault"),
+        ({"rate": 0.5, "fault": KeyError, "answer": 1}, "answer"),
+        ({"rate": 0.5, "answer": None, "corrupt": len}, "corrupt"),
+        ({"rate": 0.5, "corrupt": 1}, "corrupt"),
+        ({"rate": 0.5, "fault": KeyError, "after": 1}, "after"),
+        ({"rate": 0.5, "latency": -1}, "latency"),
+        ({"rate": 0.5, "latency": (1, 2, 3)}, "latency"),
+        ({"rate": 0.5, "latency": (2.0, 1.0)}, "latency"),
+        ({"rate": 0.5, "latency": (1.0, math.inf)}, "latency"),
+        ({"rate": 0.5, "latency": 1, "seed": -1}, "seed"),
+        ({"rate": 0.5, "latency": 1, "seed": "x"}, "seed"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, argument):
+    with pytest.raises(ConfigurationError) as caught:
+        Chaos(**arguments)
+    assert caught.value.argument == argument
+    assert "…" in repr(Chaos(0.5, latency=1.0))
