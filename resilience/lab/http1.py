@@ -51,7 +51,8 @@ class Http1(asyncio.Protocol):
         """Count the connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._app.opened(self)
-        self.fault_changed()
+        if self._app.fault.idle_close:  # 0 means after an answer, of which there was none yet
+            self.fault_changed()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Drop what was being answered."""
