@@ -19,7 +19,7 @@ from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Ok, Sent, Verdict
 from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
@@ -59,6 +59,10 @@ class Room:
         """Told of each dial that nobody took: the address may have moved."""
         self.renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
         """Waits a moment for the addresses that such a dial has made somebody ask for; None where nobody can be asked."""
+        self.on_verdict: Callable[[Endpoint, Verdict], None] | None = None
+        """Told of each verdict."""
+        self.on_closed: Callable[[Endpoint], None] | None = None
+        """Told of each circuit that has closed again."""
         self._emit = emit
         self._hears = hears
         self._observe = getattr(balancer, "observe", None)
@@ -388,6 +392,8 @@ class Room:
         if attempt.permit is not None and endpoint.circuit is not None:
             for transition in endpoint.circuit.settle(attempt.permit, verdict, now=now):
                 self.changed(endpoint, transition)
+        if self.on_verdict is not None:
+            self.on_verdict(endpoint, verdict)
         if self._observe is not None:
             self._observe(endpoint, (attempt.answered or now) - attempt.started, verdict, now)
         if self._hears(10):
@@ -408,6 +414,8 @@ class Room:
         self._emit(
             CircuitChanged(self.service, endpoint.label, transition.state, transition.reason, transition.open_for)
         )
+        if transition.state == "closed" and self.on_closed is not None:
+            self.on_closed(endpoint)
         # Whoever waits for a slot here should hear of it: to fail fast, or to come in.
         self.line.stir()
 

@@ -45,6 +45,7 @@ class Endpoint:
         "healthy",
         "label",
         "latency",
+        "panic",
         "route",
         "slots",
         "tier",
@@ -78,21 +79,37 @@ class Endpoint:
         self.healthy = True
         self.draining = False
         self.ejected = False
+        self.panic = False
+        """Too few of its service are well: calls come here whatever is said of its health."""
         self.fit = True
         """Present, healthy, not draining, not ejected: what does not change from call to call."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.label}>"
 
-    def mark(self, *, healthy: bool | None = None, draining: bool | None = None, ejected: bool | None = None) -> None:
-        """Change one of the lasting causes of (un)readiness."""
+    def mark(
+        self,
+        *,
+        healthy: bool | None = None,
+        draining: bool | None = None,
+        ejected: bool | None = None,
+        panic: bool | None = None,
+    ) -> None:
+        """Change one of the lasting causes of (un)readiness. In a panic neither health nor ejection counts."""
         if healthy is not None:
             self.healthy = healthy
         if draining is not None:
             self.draining = draining
         if ejected is not None:
             self.ejected = ejected
-        self.fit = self.healthy and not self.draining and not self.ejected
+        if panic is not None:
+            self.panic = panic
+        self.fit = not self.draining and (self.panic or self.well)
+
+    @property
+    def well(self) -> bool:
+        """Neither active checks nor ejection speak against it."""
+        return self.healthy and not self.ejected
 
     def open_to(self, now: float, /) -> bool:
         """Say whether a call would be let in as soon as a slot is free."""
@@ -101,17 +118,15 @@ class Endpoint:
     def ready(self, now: float, /) -> bool:
         """Say whether a call may be sent here now."""
         return (
-            self.fit
-            and self.slots.taken < self.slots.limit
-            and (self.circuit is None or self.circuit.would_admit(now))
+            self.fit and self.slots.taken < self.slots.limit and (self.circuit is None or self.circuit.would_admit(now))
         )
 
     def not_ready_because(self, now: float, /) -> tuple[str, ...]:
         """Name every cause of not being ready: ``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``."""
         causes = {
             "draining": self.draining,
-            "unhealthy": not self.healthy,
-            "ejected": self.ejected,
+            "unhealthy": not self.healthy and not self.panic,
+            "ejected": self.ejected and not self.panic,
             "circuit": self.circuit is not None and not self.circuit.would_admit(now),
             "full": self.slots.taken >= self.slots.limit,
         }

@@ -119,6 +119,44 @@ class HealthChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointEjected(Event):
+    """An endpoint fails more often than the others: it is left out for a while."""
+
+    name: ClassVar[str] = "endpoint_ejected"
+    endpoint: str
+    ejected_for: float
+    """Seconds until it takes part again."""
+    rate: float
+    """Its success rate since it was last judged."""
+    expected: float
+    """What the others make one expect, less what is left to chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointReturned(Event):
+    """An endpoint that was ejected takes part again."""
+
+    name: ClassVar[str] = "endpoint_returned"
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PanicChanged(Event):
+    """So few endpoints of a service are well that health and ejection are ignored; or no longer so few."""
+
+    name: ClassVar[str] = "panic"
+    panic: bool
+    well: int
+    """Endpoints that are healthy and not ejected."""
+    total: int
+
+    @property
+    def level(self) -> int:
+        """Worth a warning while it begins: what is left would not carry the load."""
+        return WARNING if self.panic else INFO
+
+
+@dataclass(frozen=True, slots=True)
 class ResolutionFailed(Event):
     """A name could not be resolved; the last good set stays in use, if there is one."""
 

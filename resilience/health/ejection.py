@@ -12,7 +12,7 @@ import math
 import threading
 from dataclasses import dataclass
 from statistics import median_high, median_low
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from resilience.core.outcome import Blame
 from resilience.core.units import seconds as in_seconds
@@ -20,6 +20,7 @@ from resilience.core.units import share, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
 
     from resilience.core.outcome import Verdict
 
@@ -31,11 +32,14 @@ _SIGMA = 1.4826
 _SWEEPS_KEPT = 6
 
 
-@dataclass(frozen=True, slots=True)
-class EjectionOptions:
-    """When an endpoint is left out, and for how long. Durations are seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierEjection:
+    """When an endpoint is left out, and for how long. Durations are seconds or ``timedelta``.
 
-    interval: float = 10.0
+    Raises ConfigurationError naming the argument.
+    """
+
+    interval: float | timedelta = 10.0
     """Between two sweeps (Envoy)."""
     deviations: float = 1.9
     """Standard deviations below the median at which an endpoint stands out (Envoy's factor); from 0."""
@@ -43,9 +47,9 @@ class EjectionOptions:
     """Success rate that must be missing to the median at least, whatever the deviation; above 0, up to 1."""
     minimum_calls: int = 20
     """Calls to an endpoint before it is judged: one client sees less than the proxy for which Envoy asks 100."""
-    base: float = 30.0
+    base: float | timedelta = 30.0
     """The first ejection; the k-th in a row lasts k times as long (Envoy)."""
-    longest: float = 300.0
+    longest: float | timedelta = 300.0
     """No ejection lasts longer than this, jitter apart (Envoy)."""
     jitter: float = 0.25
     """Up to this share is added at random, so that clients do not all return at once."""
@@ -53,9 +57,9 @@ class EjectionOptions:
     """At most ``floor(max_ejected · n)`` of n are out at once, the new one counted, and never all."""
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers; durations become seconds."""
         for name in ("interval", "base", "longest"):
-            in_seconds(name, getattr(self, name))
+            object.__setattr__(self, name, in_seconds(name, getattr(self, name)))
         in_seconds("deviations", self.deviations, zero=True)
         share("margin", self.margin)
         share("jitter", self.jitter, zero=True)
@@ -104,8 +108,12 @@ class _Record:
 class Ejection(Generic[K]):
     """Counts verdicts per member and says, at each sweep, who is out and who is back."""
 
-    def __init__(self, options: EjectionOptions | None = None) -> None:
-        self.options = options or EjectionOptions()
+    def __init__(self, options: OutlierEjection | None = None) -> None:
+        self.options = options or OutlierEjection()
+        # Plain seconds, since the options have checked them.
+        self._interval = cast("float", self.options.interval)
+        self._base = cast("float", self.options.base)
+        self._longest = max(self._base, cast("float", self.options.longest))
         self._records: dict[K, _Record] = {}
         self._swept: float | None = None
         # Re-entrant, because the garbage collector may settle an attempt in the middle of a sweep.
@@ -143,7 +151,7 @@ class Ejection(Generic[K]):
     def wait(self, now: float, /) -> float:
         """Return the seconds until something may be due: the next sweep or the next return; at least 0."""
         with self._lock:
-            next_sweep = now if self._swept is None else self._swept + self.options.interval
+            next_sweep = now if self._swept is None else self._swept + self._interval
             returns = (record.until for record in self._records.values() if record.until is not None)
             return max(0.0, min([next_sweep, *returns]) - now)
 
@@ -152,7 +160,7 @@ class Ejection(Generic[K]):
         with self._lock:
             over = [m for m, record in self._records.items() if record.until is not None and record.until <= now]
             changes: list[Ejected[K] | Returned[K]] = [self._return(member) for member in over]
-            if self._swept is None or now >= self._swept + self.options.interval:
+            if self._swept is None or now >= self._swept + self._interval:
                 self._swept = now
                 changes += self._judge(now, draw)
             return changes
@@ -167,7 +175,7 @@ class Ejection(Generic[K]):
             rate = record.rate
             if rate < expected and len(ejected) < room:
                 record.times += 1
-                seconds = min(options.base * record.times, max(options.base, options.longest))
+                seconds = min(self._base * record.times, self._longest)
                 seconds *= 1.0 + options.jitter * draw()
                 record.until = now + seconds
                 ejected.append(Ejected(member, seconds, rate, expected))
@@ -192,7 +200,7 @@ class Ejection(Generic[K]):
         return Returned(member)
 
 
-def _expected(rates: list[float], options: EjectionOptions) -> float:
+def _expected(rates: list[float], options: OutlierEjection) -> float:
     """Return the success rate below which an endpoint stands out; 0, which none is below, for fewer than two."""
     if len(rates) < 2:  # noqa: PLR2004 - nobody to compare with
         return 0.0

@@ -39,7 +39,7 @@ _OPTIONS = PoolOptions(max_idle=0)
 class Prober:
     """Probes the endpoints of one service."""
 
-    def __init__(  # noqa: PLR0913 - what it joins
+    def __init__(
         self,
         target: Target,
         check: HealthCheck,
@@ -48,8 +48,11 @@ class Prober:
         ssl_context: ssl.SSLContext,
         emit: Callable[[Event], None],
         runtime: Runtime,
+        *,
+        changed: Callable[[Endpoint], None],
     ) -> None:
         self._check = check
+        self._changed = changed
         self._lease = lease
         self._room = room
         self._ssl_context = ssl_context
@@ -106,6 +109,7 @@ class Prober:
             change = state.failed(now=now, random=clock.random())
         if change is not None:
             endpoint.mark(healthy=change)
+            self._changed(endpoint)
             self._emit(HealthChanged(self._service, endpoint.label, change, trouble or f"{self._check.path} answers"))
             self._room.line.stir()
         if trouble is None and endpoint.circuit is not None:

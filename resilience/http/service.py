@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.discovery.auto import Auto
 from resilience.health.check import HealthCheck
+from resilience.health.ejection import OutlierEjection
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.hedge import Hedge
 from resilience.policies.retry import Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from resilience.core.ports import Balancer, Resolver
@@ -27,6 +30,10 @@ TOTAL = 30.0
 CONNECT_WITH_ALTERNATIVE = 1.0
 # Calls in flight per endpoint: httpx's own `max_connections`.
 MAX_IN_FLIGHT = 100
+# Below this share of endpoints that are well, health and ejection are ignored (Envoy, Finagle).
+PANIC = 0.5
+# How much more than its part a tier is said to carry (Envoy): it spills below 72 % ready.
+OVERPROVISIONING = 1.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,11 @@ class Service:
     `attempt_timeout`: one attempt, to its headers. `connect_timeout`: one dial; None is httpx's own limit, and 1 s while
     another endpoint is ready. `retry`, `budget`, `circuit`: as named; `circuit` is a template, each endpoint has its
     own. `health`: active probes. `hedge`: a second request when the first is slow. `max_in_flight`: calls per endpoint
-    (100, as httpx's `max_connections`); beyond it another endpoint, then a queue.
+    (100, as httpx's `max_connections`); beyond it another endpoint, then a queue. `ejection`: leaves out endpoints that
+    fail more often than the others. `panic`: share of endpoints that must be well, in [0, 1); with fewer, health and
+    ejection are ignored, and 0 is never. `slow_start`: seconds in which an endpoint that joins or comes back gets its
+    full share. `overprovisioning`: what a tier carries beyond its part, from 1; calls spill into the next tier when
+    less than its inverse is ready, and with None only when nothing is.
 
     Raises ConfigurationError, naming the field, for values out of range.
     """
@@ -55,10 +66,14 @@ class Service:
     health: HealthCheck | None = None
     hedge: Hedge | None = None
     max_in_flight: int | None = MAX_IN_FLIGHT
+    ejection: OutlierEjection | None = None
+    panic: float = PANIC
+    slow_start: float | timedelta | None = None
+    overprovisioning: float | None = OVERPROVISIONING
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows where it was made."""
-        for name in ("total_timeout", "attempt_timeout", "connect_timeout"):
+        for name in ("total_timeout", "attempt_timeout", "connect_timeout", "slow_start"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, in_seconds(name, value))
@@ -69,11 +84,21 @@ class Service:
         _expect("circuit", self.circuit, CircuitBreaker)
         _expect("health", self.health, HealthCheck)
         _expect("hedge", self.hedge, Hedge)
+        _expect("ejection", self.ejection, OutlierEjection)
+        _number("panic", self.panic, "a number from 0 to below 1", lambda number: 0 <= number < 1)
+        if self.overprovisioning is not None:
+            within = "a finite number from 1, or None"
+            _number("overprovisioning", self.overprovisioning, within, lambda number: 1 <= number < math.inf)
         for name, method in (("discovery", "resolve"), ("balancer", "pick")):
             value = getattr(self, name)
             if isinstance(value, type) or not callable(getattr(value, method, None)):
                 argument, expected = name, f"an object with `{method}`"
                 raise ConfigurationError(argument, value, expected)
+
+
+def _number(name: str, value: object, expected: str, within: Callable[[float], bool]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not within(value):
+        raise ConfigurationError(name, value, expected)
 
 
 def _expect(name: str, value: object, kind: type) -> None:

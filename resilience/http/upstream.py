@@ -19,6 +19,7 @@ from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
 from resilience.http.classify import classify
+from resilience.http.fitness import Fitness, balancing
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
@@ -100,7 +101,7 @@ class ServiceCall(RoutedCall):
 class Upstream:
     """State of one service. Its endpoints keep theirs across refreshes of the address list."""
 
-    def __init__(  # noqa: PLR0913 - what it is made of
+    def __init__(
         self,
         target: Target,
         service: Service,
@@ -131,11 +132,10 @@ class Upstream:
         self._limit = math.inf if service.max_in_flight is None else service.max_in_flight
         if total is not None and service.max_in_flight == MAX_IN_FLIGHT:
             self._limit = total.limit  # `limits=` was given, and takes the place of the default
-        balancer = service.balancer
-        fresh = getattr(balancer, "fresh", None)
-        self.room = Room(
-            self.name, fresh() if fresh is not None else balancer, self.line, listeners.emit, listeners.hears, total
-        )
+        balancer, slow_start = balancing(service, runtime)
+        self.room = Room(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
+        context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
+        self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
         inner: Proceed = link(cast("Policy", self.room), exchange.send)
         self._once = inner
         if service.hedge is not None:
@@ -149,9 +149,11 @@ class Upstream:
         self.roster = Roster(target, self._endpoint, self._update, listeners.emit, runtime.now)
         if resolution is None:
             self.directory = Directory(target, service.discovery, lease(), runtime, self.roster.adopt, listeners.emit)
-        context = getattr(exchange, "ssl_context", None)
-        if service.health is not None and context is not None:  # else somebody else's transport connects
-            self.prober = Prober(target, service.health, lease(), self.room, context, listeners.emit, runtime)
+        if service.health is not None and context is not None:
+            self.prober = Prober(
+                target, service.health, lease(), self.room, context, listeners.emit, runtime,
+                changed=self.fitness.health_changed,
+            )  # fmt: skip
         if self.directory is not None or self.prober is not None:
             self.room.on_dial_failed = self._dial_failed
         if self.directory is not None:
@@ -159,6 +161,7 @@ class Upstream:
         self.roster.adopt(resolution)
 
     def _update(self, endpoints: Sequence[Endpoint]) -> None:
+        self.fitness.update(endpoints)
         self.room.update(endpoints)
         if self.prober is not None:
             self.prober.update(endpoints)
@@ -201,6 +204,7 @@ class Upstream:
             self.directory.close()
         if self.prober is not None:
             self.prober.close()
+        self.fitness.close()
 
     @property
     def busy(self) -> bool:
@@ -227,6 +231,8 @@ class Upstream:
         if self.prober is not None and now - self.used_at > USED_EVERY:
             self.prober.used(now)
         self.used_at = now
+        if now >= self.fitness.due:
+            self.fitness.sweep()
         options = options_of(request)
         request = with_file_rewound(request)
         self.calls.step()

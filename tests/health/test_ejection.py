@@ -8,7 +8,7 @@ import pytest
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
-from resilience.health.ejection import Ejected, Ejection, EjectionOptions, Returned
+from resilience.health.ejection import Ejected, Ejection, OutlierEjection, Returned
 
 
 def still() -> float:
@@ -23,7 +23,7 @@ def feed(ejection: Ejection[str], **rates: float) -> None:
 
 
 def of(members: str, **options: float) -> Ejection[str]:
-    ejection: Ejection[str] = Ejection(EjectionOptions(**options))  # type: ignore[arg-type]
+    ejection: Ejection[str] = Ejection(OutlierEjection(**options))  # type: ignore[arg-type]
     ejection.update(members)
     return ejection
 
@@ -185,5 +185,5 @@ def test_when_to_sweep_next() -> None:
 )
 def test_bad_options_are_named(argument: str, value: float) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        EjectionOptions(**{argument: value})  # type: ignore[arg-type]
+        OutlierEjection(**{argument: value})  # type: ignore[arg-type]
     assert caught.value.argument == argument

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
-from resilience.health.ejection import Ejected, Ejection, EjectionOptions, Returned
+from resilience.health.ejection import Ejected, Ejection, OutlierEjection, Returned
 
 
 class Ejecting(RuleBasedStateMachine):
@@ -17,7 +17,7 @@ class Ejecting(RuleBasedStateMachine):
 
     @initialize(share=st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]), members=st.sets(st.integers(0, 9), min_size=1))
     def start(self, share: float, members: set[int]) -> None:
-        self.options = EjectionOptions(max_ejected=share, minimum_calls=5, jitter=0.5)
+        self.options = OutlierEjection(max_ejected=share, minimum_calls=5, jitter=0.5)
         self.ejection: Ejection[int] = Ejection(self.options)
         self.ejection.update(members)
         self.members = members
