@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from typing import TYPE_CHECKING, Protocol
 
 from resilience.lab import routes
@@ -37,6 +38,7 @@ class Application:
     __slots__ = (
         "_refusals",
         "_stride",
+        "_workers",
         "connections",
         "draining",
         "emptied",
@@ -47,8 +49,10 @@ class Application:
         "tally",
     )
 
-    def __init__(self, name: str, tally: Tally, *, service_time: float, max_streams: int) -> None:
-        """Start healthy."""
+    def __init__(self, name: str, tally: Tally, *, service_time: float, max_streams: int, workers: int = 0) -> None:
+        """Start healthy; ``workers``: requests answered at the same time, 0 for any number."""
+        self._workers = [0.0] * workers
+        """When each worker is free: a heap."""
         self.name = name
         self.tally = tally
         self.service_time = service_time
@@ -107,5 +111,14 @@ class Application:
             routes.failure(self.name, fault) if fault.status != HEALTHY.status else routes.answer(self.name, request)
         )
         answer.wait += self.service_time + fault.delay
+        if self._workers:
+            answer.wait = self._line(answer.wait)
         answer.headers.append(("x-server", self.name))
         return answer
+
+    def _line(self, work: float) -> float:
+        """Give the first free worker so much work, and say in how many seconds that is done."""
+        now = asyncio.get_running_loop().time()
+        done = max(now, self._workers[0]) + work
+        heapq.heapreplace(self._workers, done)
+        return done - now

@@ -46,6 +46,7 @@ async def serve(config: dict[str, Any]) -> None:
         Tally(config["counts"]),
         service_time=config["service_time"],
         max_streams=config["max_streams"],
+        workers=config["workers"],
     )
     upgrade: Callable[[], asyncio.Protocol] | None = None
     if config["http2"]:

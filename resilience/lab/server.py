@@ -39,6 +39,7 @@ class Server:
         service_time: float = 0.0,
         http2: bool = False,
         max_streams: int = 1000,
+        workers: int = 0,
     ) -> None:
         """Describe a server; nothing runs yet.
 
@@ -50,6 +51,8 @@ class Server:
             service_time: seconds every request takes, healthy or not.
             http2: also speak HTTP/2, by ALPN and with prior knowledge; needs the ``h2`` package.
             max_streams: concurrent streams announced on an HTTP/2 connection.
+            workers: requests answered at the same time; more wait in line, and are worked on even when their caller
+                has gone, as by a blocking server. 0: any number.
 
         """
         self.host = host
@@ -61,6 +64,7 @@ class Server:
             "service_time": service_time,
             "http2": http2,
             "max_streams": max_streams,
+            "workers": workers,
         }
         self._counts = Counts()
         self._lock = threading.RLock()

@@ -1,0 +1,1 @@
+"""What the library costs, and how it does under faults, beside what else there is."""

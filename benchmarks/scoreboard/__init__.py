@@ -1,0 +1,1 @@
+"""The scoreboard: the same load and the same fault for every alternative."""

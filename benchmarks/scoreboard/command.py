@@ -1,0 +1,92 @@
+"""The command: which cells are wanted, and what is written when they are there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmarks.scoreboard import network
+from benchmarks.scoreboard.cell import run
+from benchmarks.scoreboard.outputs import write
+from benchmarks.scoreboard.rounds import Plan, fill, lacking
+from benchmarks.scoreboard.rows import Rows
+from benchmarks.scoreboard.scenarios import QUICK as QUICK_SCENARIOS
+from benchmarks.scoreboard.scenarios import SCENARIOS, SEEDS
+from benchmarks.scoreboard.subjects import QUICK as QUICK_SUBJECTS
+from benchmarks.scoreboard.subjects import SUBJECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+RESULTS = Path(__file__).with_name("results")
+QUICK_RESULTS = Path("out/scoreboard")
+_TRIES = 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the arguments ask for; return the exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    if options.cell:
+        return _one(options.cell, options.seeds, options.results, console)
+    quick = options.quick
+    folder = Path(options.results or (QUICK_RESULTS if quick else RESULTS))
+    subjects = _wanted(options.subject, SUBJECTS, QUICK_SUBJECTS if quick else SUBJECTS)
+    scenarios = _wanted(options.scenario, SCENARIOS, QUICK_SCENARIOS if quick else SCENARIOS)
+    rows = Rows(folder / "rows.jsonl")
+    if not options.tables:
+        if reason := network.missing():
+            console.print(f"[red]The scoreboard needs network namespaces:[/] {reason}")
+            return 2
+        for name in [name for name in subjects if (what := lacking(SUBJECTS[name]))]:
+            console.print(f"[yellow]left out: {name}[/], {what} is missing", highlight=False)
+            subjects.remove(name)
+        rounds = options.rounds or (1 if quick else 5)
+        tries = 1 if quick else _TRIES
+        fill(Plan(scenarios, subjects, rounds, options.seeds, tries), rows, console)
+    written = write(rows.read(options.seeds), folder)
+    console.print(f"written: {', '.join(str(file) for file in written)}", highlight=False)
+    return 0
+
+
+def _one(cell: str, seeds: str, folder: str | None, console: Console) -> int:
+    """Run one cell again, and show it beside what is on record; nothing is recorded."""
+    scenario, subject, number = cell.split("/")
+    fresh = run(scenario, subject, int(number), seeds)
+    rows = Rows(Path(folder or RESULTS) / "rows.jsonl").read(seeds)
+    known = [row for row in rows if (row["scenario"], row["subject"], row["round"]) == (scenario, subject, int(number))]
+    for title, row in [*(("on record", row) for row in known), ("now", fresh)]:
+        shown = {key: value for key, value in row.items() if key not in {"windows", "calls_raw"}}
+        console.print(f"[bold]{title}[/]")
+        console.print_json(json.dumps(shown))
+    return 0
+
+
+def _wanted(given: str | None, known: Iterable[str], default: Iterable[str]) -> list[str]:
+    if given is None:
+        return list(default)
+    names = [name.strip() for name in given.split(",")]
+    if strangers := set(names) - set(known):
+        message = f"unknown: {', '.join(sorted(strangers))}; there are: {', '.join(known)}"
+        raise SystemExit(message)
+    return [name for name in known if name in names]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks scoreboard",
+        description="The same load and the same fault for every alternative. Finished cells are not run again.",
+    )
+    parser.add_argument("--scenario", metavar="A,B", help=f"of: {', '.join(SCENARIOS)}")
+    parser.add_argument("--subject", metavar="A,B", help=f"of: {', '.join(SUBJECTS)}")
+    parser.add_argument("--quick", action="store_true", help="three subjects, five scenarios, one round, in out/scoreboard")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each cell (5)")
+    parser.add_argument("--seeds", choices=list(SEEDS), default="report", help="tuning: for whoever changes a subject")
+    parser.add_argument("--cell", metavar="SCENARIO/SUBJECT/ROUND", help="run this one again, show it, record nothing")
+    parser.add_argument("--tables", action="store_true", help="run nothing; write table, pictures and page again")
+    parser.add_argument("--results", metavar="FOLDER", help="where rows are kept and outputs written")
+    return parser
