@@ -254,3 +254,8 @@ class Wire(Protocol):
     def cut(self) -> bool:
         """Was it the deadline, not one of httpx's own limits, that ended it?"""
         ...
+
+    @property
+    def late(self) -> bool:
+        """Did its limit act late, because our own loop or machine stood still?"""
+        ...

@@ -28,6 +28,9 @@ _CERTIFICATE_UNPROVED = Verdict(Blame.BAD, retry=True, sent=Sent.MAYBE, elsewher
 _STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
 _STALE_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO, stale=True)
 _NOT_PROCESSED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
+_STALLED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE)
+_STALLED_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
+_LIMITS = frozenset({"ConnectTimeout", "ReadTimeout", "WriteTimeout"})
 _DISCONNECTED = frozenset({"ReadError", "WriteError", "RemoteProtocolError", "CloseError"})
 _CONNECTING = frozenset({"ConnectError", "ConnectTimeout"})
 _TIMED_OUT = frozenset({"ReadTimeout", "WriteTimeout"})
@@ -52,6 +55,9 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
     kind = type(error).__name__
     if wire is None:
         return _judge_unproved(verdict, kind, attempt, call)
+    if wire.late and not wire.cut and kind in _LIMITS:
+        # While we stood still, its answer may have been waiting for us; a stall must not open every circuit at once.
+        return _STALLED if wire.written else _STALLED_UNSENT
     if kind in _CONNECTING and wire.written == 0:
         if verdict is CERTIFICATE:
             return verdict

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from resilience.http.private import reset_stream
-from resilience.http.wire import RefusedStreamError
+from resilience.http.wire import OVERSHOT, RefusedStreamError
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO, Cut
 
@@ -34,7 +34,7 @@ _HEADERS_GO_OUT = "http2.send_request_headers.started"
 class StreamWire:
     """What one call's stream did: the counterpart of a whole connection's wire."""
 
-    __slots__ = ("_connection_received", "cut", "reused", "shared", "stream", "until", "written")
+    __slots__ = ("_connection_received", "cut", "late", "reused", "shared", "stream", "until", "written")
 
     def __init__(self, shared: Shared, attempt: Attempt) -> None:
         self.shared = shared
@@ -44,6 +44,7 @@ class StreamWire:
         self.stream: int | None = None
         self.reused = shared.served > 0
         self.cut = False
+        self.late = False
         self._connection_received = shared.wire.received
 
     @property
@@ -145,6 +146,7 @@ class Multiplexer:
             response = await cut.run(limit, lambda: shared.connection.handle_async_request(twin))
         except TimeoutError as error:
             stream_wire.cut = now() >= call.deadline
+            stream_wire.late = now() - attempt.until > OVERSHOT
             await self._drop(shared, stream_wire, twin)
             if cut.brought_forward:
                 raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
@@ -214,7 +216,7 @@ def _watch(stream_wire: StreamWire, outer: Any) -> Any:  # noqa: ANN401 - httpco
 class _Body:
     """A stream's body: each chunk within the read limit and the call's deadline, by cancelling this call alone."""
 
-    def __init__(  # noqa: PLR0913 - what it belongs to
+    def __init__(
         self,
         inner: Any,  # noqa: ANN401 - httpcore's stream
         multiplexer: Multiplexer,

@@ -35,6 +35,10 @@ class EndingStream(Protocol):
 StreamT = TypeVar("StreamT", bound=EndingStream)
 
 
+# Seconds by which a limit has to be overshot for the standstill to be ours: far beyond any timer's imprecision.
+OVERSHOT = 0.1
+
+
 class RefusedStreamError(Exception):
     """The server has said that it will not process this stream; numbered as RFC 9113 7 numbers REFUSED_STREAM."""
 
@@ -52,6 +56,7 @@ class Wire:
         "endpoint",
         "farewell",
         "frames",
+        "late",
         "now",
         "prior_knowledge",
         "received",
@@ -73,6 +78,8 @@ class Wire:
         self.served = 0
         self.reused = False
         self.cut = False
+        self.late = False
+        """The latest limit acted late: our own loop or machine stood still."""
         self.doomed = False
         """Its call is being given up: nobody else may have the connection."""
         self.prior_knowledge = False
@@ -135,6 +142,7 @@ class Wire:
         self.reused = self.served > 0
         self.served += 1
         self.cut = False
+        self.late = False
         attempt.wire = self
 
     def give_up(self, call: RoutedCall) -> None:
@@ -160,8 +168,13 @@ class Wire:
         return max(left, 0.0)
 
     def timed_out(self) -> None:
-        """Note whether it was the call's deadline that ended this, rather than a limit of one attempt or phase."""
-        self.cut = self.call is not None and self.now() >= self.call.deadline
+        """Note whether it was the call's deadline that ended this, rather than a limit of one attempt or phase.
+
+        And whether the limit was overshot: then it was our own loop or machine that stood still, not the server.
+        """
+        now = self.now()
+        self.cut = self.call is not None and now >= self.call.deadline
+        self.late = now - self.until > OVERSHOT
 
     def connect_limit(self, timeout: float | None, /) -> float | None:
         """Return how long dialling may take: less when another endpoint is ready to take the call."""

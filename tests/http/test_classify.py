@@ -27,6 +27,7 @@ class Seen:
     received: int = 0
     reused: bool = False
     cut: bool = False
+    late: bool = False
 
 
 def judge(
@@ -108,6 +109,13 @@ def test_cut_by_the_deadline_it_is_blamed_if_it_had_its_time(took: float, latenc
     # A foreign transport has no wire: there the clock tells.
     verdict = judge(failed(httpx.ReadTimeout), None, took=took, latency=latency, deadline=100.0 + took)
     assert verdict.blame is blame
+
+
+@pytest.mark.parametrize("kind", [httpx.ReadTimeout, httpx.WriteTimeout, httpx.ConnectTimeout])
+def test_a_limit_that_acts_late_is_our_own_standstill_and_blames_nobody(kind: type[Exception]) -> None:
+    """A process that stood still for a second must not find every circuit open when it goes on."""
+    assert told(judge(failed(kind), Seen(written=9, late=True), took=9)) == (UNKNOWN, True, Sent.MAYBE)
+    assert told(judge(failed(kind), Seen(late=True), took=9)) == (UNKNOWN, True, Sent.NO)
 
 
 def test_cut_before_anything_was_sent_blames_nobody() -> None:
