@@ -7,14 +7,14 @@ the balancer, and a slot given back.
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from resilience.balancing.bounds import at_the_earliest, bound_until, open_to
+from resilience.balancing.refusals import asked_to_stay_away, refusal, tired_of_waiting
+from resilience.balancing.settling import Settling
 from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
-from resilience.core.errors import CircuitOpenError, DeadlineExceededError, NoEndpointsError, OverloadedError, Rerouted
-from resilience.core.events import AttemptEnded, CircuitChanged
+from resilience.core.errors import Rerouted
 from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Ok, Sent, Verdict
 from resilience.core.tally import Tally
 
@@ -33,7 +33,7 @@ HUNG_AFTER = 0.05
 HUNG_FACTOR = 3.0
 
 
-class Room:
+class Room(Settling):
     """Endpoints of one service, and the filter that sends each attempt to one of them."""
 
     def __init__(
@@ -45,27 +45,13 @@ class Room:
         hears: Callable[[int], bool],
         total: Slots | None = None,
     ) -> None:
-        self.service = service
-        self.balancer = balancer
-        self.line = line
-        self.total = total
-        """What all services of a client may have in flight together; None for no such limit."""
+        super().__init__(service, balancer, line, emit, hears, total)
         self.endpoints: tuple[Endpoint, ...] = ()
         self.attempts = Tally()
-        self.streams: set[Attempt] = set()
-        """Attempts whose body is with the caller."""
-        self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
         self.on_dial_failed: Callable[[Endpoint], None] | None = None
         """Told of each dial that nobody took: the address may have moved."""
         self.renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
-        """Waits a moment for the addresses that such a dial has made somebody ask for; None where nobody can be asked."""
-        self.on_verdict: Callable[[Endpoint, Verdict], None] | None = None
-        """Told of each verdict."""
-        self.on_closed: Callable[[Endpoint], None] | None = None
-        """Told of each circuit that has closed again."""
-        self._emit = emit
-        self._hears = hears
-        self._observe = getattr(balancer, "observe", None)
+        """Waits a moment for the addresses such a dial has made somebody ask for; None where nobody can be asked."""
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Take over a new set of endpoints."""
@@ -111,7 +97,7 @@ class Room:
             attempt.answered = now
         attempt.verdict = verdict
         if verdict.retry and not verdict.binds_service and len(self.endpoints) > 1:
-            call.verdict = self._at_the_earliest(call, verdict, now)
+            call.verdict = at_the_earliest(call, verdict, now)
         if not attempt.body_pending:
             attempt.settle(verdict, now)
         else:
@@ -119,12 +105,6 @@ class Room:
             if attempt.permit is not None and attempt.permit.probe:
                 attempt.judge(verdict, now)  # a probe answers at its headers: nobody should wait for a long body
         return reply
-
-    def _at_the_earliest(self, call: RoutedCall, verdict: Verdict, now: float) -> Verdict:
-        """Return the verdict with the shortest wait after which an endpoint that was tried may be sent to again."""
-        open_now = [endpoint for endpoint in call.tried if endpoint.open_to(now)] or list(call.tried)
-        wait = max(0.0, min(_bound_until(call, endpoint) for endpoint in open_now) - now)
-        return verdict if wait == (verdict.retry_after or 0.0) else replace(verdict, retry_after=wait or None)
 
     def _nobody_there(self, call: RoutedCall) -> bool:
         """Tell whether the service seems to have moved: nobody has taken two dials, or one, and nobody else answers."""
@@ -168,30 +148,28 @@ class Room:
             return None
 
         def usable(endpoint: Endpoint) -> bool:
-            return endpoint.ready(now) and (endpoint not in call.tried or _bound_until(call, endpoint) <= now)
+            return endpoint.ready(now) and (endpoint not in call.tried or bound_until(call, endpoint) <= now)
 
-        pick = self.balancer.pick
-        hedging = getattr(call, "hedging", False)
-        if hedging or not call.repeatable:
-            # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
-            endpoint = pick(call, lambda e: usable(e) and (e.circuit is None or e.circuit.state == "closed"))
-            if endpoint is not None:
-                attempt = self._enter(call, endpoint, now)
-                if attempt is not None:
-                    return attempt
-            if hedging:  # it never probes
-                return None
+        if call.hedging or not call.repeatable:
+            attempt = self._at_a_closed_circuit(call, usable, now)
+            if attempt is not None or call.hedging:  # a hedge never probes
+                return attempt
         if call.tried and self._only_full(call, now):
             return None
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
         for _ in range(len(self.endpoints) + 1):
-            endpoint = pick(call, usable)
+            endpoint = self.balancer.pick(call, usable)
             if endpoint is None:
                 return None
             attempt = self._enter(call, endpoint, now)
             if attempt is not None:
                 return attempt
         return None
+
+    def _at_a_closed_circuit(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
+        # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
+        endpoint = self.balancer.pick(call, lambda e: usable(e) and (e.circuit is None or e.circuit.state == "closed"))
+        return None if endpoint is None else self._enter(call, endpoint, now)
 
     def _only_full(self, call: RoutedCall, now: float) -> bool:
         """Tell whether endpoints that the call has not tried are open, but all of them are full."""
@@ -251,17 +229,17 @@ class Room:
         renewed = False
         while True:
             now = runtime.now()
-            open_now = [endpoint for endpoint in self.endpoints if _open_to(call, endpoint, now)]
+            open_now = [endpoint for endpoint in self.endpoints if open_to(call, endpoint, now)]
             if not open_now:
                 if self.renewal is None or renewed:
-                    raise self.refusal(now)
+                    raise refusal(self.service, self.endpoints, now)
                 renewed = True
                 await self.renewal(call)
                 continue
             wanted = [e for e in open_now if e not in call.tried]
-            wanted = wanted or [e for e in open_now if _bound_until(call, e) <= now]
+            wanted = wanted or [e for e in open_now if bound_until(call, e) <= now]
             if not wanted:
-                raise self._asked_to_stay_away(call, open_now, now)
+                raise asked_to_stay_away(self.service, call, open_now, now)
             slots = await self._stand_in(self.line, [endpoint.slots for endpoint in wanted], call, give_up)
             if slots is not None:
                 endpoint = next((e for e in wanted if e.slots is slots), None)
@@ -291,7 +269,7 @@ class Room:
             raise
         if not opened:
             line.leave(waiter)
-            raise self._tired_of_waiting(call, runtime.now())
+            raise tired_of_waiting(self, self.endpoints, call, runtime.now())
         if waiter.slots is None:
             # Woken while still in the line, when a stream was abandoned: leave it, or a slot would go to nobody.
             line.leave(waiter)
@@ -309,132 +287,3 @@ class Room:
         except BaseException:
             slots.give_back()
             raise
-
-    def _tired_of_waiting(self, call: RoutedCall, now: float) -> Exception:
-        if now >= call.deadline:
-            message = f"the deadline passed while waiting for a free slot of {self.service}"
-            return DeadlineExceededError(message, sent=Sent.NO, service=self.service)
-        full = sum(1 for endpoint in self.endpoints if endpoint.slots.taken >= endpoint.slots.limit)
-        whose = f"of its {full} ready endpoint{'s' * (full != 1)}"
-        total = self.total
-        if total is not None and total.taken >= total.limit:
-            whose = f"of the client (limits: max_connections={total.limit:g})"
-        message = (
-            f"{self.service} is overloaded: all slots {whose} are taken, and none came free within {call.patience:g} s"
-        )
-        return OverloadedError(message, service=self.service)
-
-    def _asked_to_stay_away(self, call: RoutedCall, open_now: Sequence[Endpoint], now: float) -> Exception:
-        wait = min(_bound_until(call, endpoint) for endpoint in open_now) - now
-        message = f"every endpoint of {self.service} that could be called wants to be left alone for {wait:.1f} s"
-        return OverloadedError(message, service=self.service, retry_after=wait)
-
-    def refusal(self, now: float) -> Exception:
-        """Return the error for a call that no endpoint can take: an open circuit, or nothing there at all."""
-        waits = [
-            (endpoint.circuit.retry_after(now), endpoint)
-            for endpoint in self.endpoints
-            if endpoint.circuit is not None and endpoint.fit and not endpoint.circuit.would_admit(now)
-        ]
-        if waits:
-            wait, endpoint = min(waits, key=lambda pair: pair[0])
-            message = f"circuit for {endpoint.label} is {endpoint.circuit.state}; next probe in {wait:.1f} s"  # type: ignore[union-attr]
-            if len(self.endpoints) > 1:
-                message = f"no endpoint of {self.service} can be called: of {len(self.endpoints)}, the first " + message
-            return CircuitOpenError(message, service=self.service, endpoint=endpoint.label, retry_after=wait)
-        if not self.endpoints:
-            return NoEndpointsError(f"{self.service} has no endpoints", service=self.service)
-        causes = "; ".join(f"{e.label} is {', '.join(e.not_ready_because(now))}" for e in self.endpoints[:5])
-        more = f" and {len(self.endpoints) - 5} more" if len(self.endpoints) > 5 else ""  # noqa: PLR2004
-        return NoEndpointsError(f"no endpoint of {self.service} is ready: {causes}{more}", service=self.service)
-
-    # Settling.
-
-    def abandon(self, attempt: Attempt, verdict: Verdict) -> None:
-        """Have an attempt settled soon: its body was collected as garbage.
-
-        That happens at any moment, in any thread, in the midst of our own locked sections: so here nothing is locked,
-        and somebody else settles, woken if need be.
-        """
-        self._abandoned.append((attempt, verdict))
-        for line in (self.line,) if self.total is None else (self.line, self.total.line):
-            try:
-                line.waiters[0].gate.open()
-            except IndexError:
-                continue
-
-    def settle_abandoned(self) -> None:
-        """Settle what was abandoned since."""
-        while self._abandoned:
-            try:
-                attempt, verdict = self._abandoned.popleft()
-            except IndexError:  # another thread was faster
-                return
-            attempt.settle(verdict, attempt.answered or attempt.started)
-
-    def _release(self, attempt: Attempt) -> None:
-        self.streams.discard(attempt)
-        self._free(attempt.endpoint)
-
-    def _free(self, endpoint: Endpoint) -> None:
-        endpoint.slots.give_back()
-        if self.total is not None:
-            self.total.give_back()
-
-    def _judge(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
-        endpoint = attempt.endpoint
-        if verdict.blame is not Blame.UNKNOWN:
-            endpoint.answers = verdict.blame is Blame.GOOD
-        if attempt.answered is not None:
-            endpoint.observe(attempt.answered - attempt.started)
-        elif verdict.sent is not Sent.NO and verdict.blame is Blame.BAD:
-            endpoint.observe(now - attempt.started)
-        if attempt.permit is not None and endpoint.circuit is not None:
-            for transition in endpoint.circuit.settle(attempt.permit, verdict, now=now):
-                self.changed(endpoint, transition)
-        if self.on_verdict is not None:
-            self.on_verdict(endpoint, verdict)
-        if self._observe is not None:
-            self._observe(endpoint, (attempt.answered or now) - attempt.started, verdict, now)
-        if self._hears(10):
-            error = None if attempt.error is None else type(attempt.error).__name__
-            self._emit(
-                AttemptEnded(
-                    self.service,
-                    endpoint.label,
-                    attempt.number,
-                    verdict.blame.value,
-                    now - attempt.started,
-                    attempt.status,
-                    error,
-                )
-            )
-
-    def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
-        self._emit(
-            CircuitChanged(self.service, endpoint.label, transition.state, transition.reason, transition.open_for)
-        )
-        if transition.state == "closed" and self.on_closed is not None:
-            self.on_closed(endpoint)
-        # Whoever waits for a slot here should hear of it: to fail fast, or to come in.
-        self.line.stir()
-
-
-def _open_to(call: RoutedCall, endpoint: Endpoint, now: float) -> bool:
-    """Tell whether the endpoint lets this call in as soon as it has a free slot; a hedge never probes."""
-    circuit = endpoint.circuit
-    if circuit is not None and circuit.state != "closed" and getattr(call, "hedging", False):
-        return False
-    return endpoint.open_to(now)
-
-
-def _bound_until(call: RoutedCall, endpoint: Endpoint) -> float:
-    """Return the instant until which the endpoint has asked this call to stay away (``Retry-After``)."""
-    return max(
-        (
-            (attempt.answered or attempt.started) + attempt.verdict.retry_after
-            for attempt in call.attempts
-            if attempt.endpoint is endpoint and attempt.verdict is not None and attempt.verdict.retry_after
-        ),
-        default=0.0,
-    )

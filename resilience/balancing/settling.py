@@ -1,0 +1,118 @@
+"""How attempts end: one verdict each, for circuit, latency estimate, balancer and listeners, and a slot given back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from resilience.core.events import AttemptEnded, CircuitChanged
+from resilience.core.outcome import Blame, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resilience.core.attempt import Attempt
+    from resilience.core.endpoint import Endpoint
+    from resilience.core.events import Event
+    from resilience.core.outcome import Verdict
+    from resilience.core.ports import Balancer
+    from resilience.core.slots import Line, Slots
+
+
+class Settling:
+    """The half of a room that is told how its attempts end."""
+
+    def __init__(
+        self,
+        service: str,
+        balancer: Balancer,
+        line: Line,
+        emit: Callable[[Event], None],
+        hears: Callable[[int], bool],
+        total: Slots | None = None,
+    ) -> None:
+        self.service = service
+        self.balancer = balancer
+        self.line = line
+        self.total = total
+        """What all services of a client may have in flight together; None for no such limit."""
+        self.streams: set[Attempt] = set()
+        """Attempts whose body is with the caller."""
+        self.on_verdict: Callable[[Endpoint, Verdict], None] | None = None
+        """Told of each verdict."""
+        self.on_closed: Callable[[Endpoint], None] | None = None
+        """Told of each circuit that has closed again."""
+        self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
+        self._emit = emit
+        self._hears = hears
+        self._observe = getattr(balancer, "observe", None)
+
+    def abandon(self, attempt: Attempt, verdict: Verdict) -> None:
+        """Have an attempt settled soon: its body was collected as garbage.
+
+        That happens at any moment, in any thread, in the midst of our own locked sections: so here nothing is locked,
+        and somebody else settles, woken if need be.
+        """
+        self._abandoned.append((attempt, verdict))
+        for line in (self.line,) if self.total is None else (self.line, self.total.line):
+            try:
+                line.waiters[0].gate.open()
+            except IndexError:
+                continue
+
+    def settle_abandoned(self) -> None:
+        """Settle what was abandoned since."""
+        while self._abandoned:
+            try:
+                attempt, verdict = self._abandoned.popleft()
+            except IndexError:  # another thread was faster
+                return
+            attempt.settle(verdict, attempt.answered or attempt.started)
+
+    def _release(self, attempt: Attempt) -> None:
+        self.streams.discard(attempt)
+        self._free(attempt.endpoint)
+
+    def _free(self, endpoint: Endpoint) -> None:
+        endpoint.slots.give_back()
+        if self.total is not None:
+            self.total.give_back()
+
+    def _judge(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
+        endpoint = attempt.endpoint
+        if verdict.blame is not Blame.UNKNOWN:
+            endpoint.answers = verdict.blame is Blame.GOOD
+        if attempt.answered is not None:
+            endpoint.observe(attempt.answered - attempt.started)
+        elif verdict.sent is not Sent.NO and verdict.blame is Blame.BAD:
+            endpoint.observe(now - attempt.started)
+        if attempt.permit is not None and endpoint.circuit is not None:
+            for transition in endpoint.circuit.settle(attempt.permit, verdict, now=now):
+                self.changed(endpoint, transition)
+        if self.on_verdict is not None:
+            self.on_verdict(endpoint, verdict)
+        if self._observe is not None:
+            self._observe(endpoint, (attempt.answered or now) - attempt.started, verdict, now)
+        if self._hears(10):
+            error = None if attempt.error is None else type(attempt.error).__name__
+            self._emit(
+                AttemptEnded(
+                    self.service,
+                    endpoint.label,
+                    attempt.number,
+                    verdict.blame.value,
+                    now - attempt.started,
+                    attempt.status,
+                    error,
+                )
+            )
+
+    def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
+        """Tell everybody that a circuit has changed its state."""
+        self._emit(
+            CircuitChanged(self.service, endpoint.label, transition.state, transition.reason, transition.open_for)
+        )
+        if transition.state == "closed" and self.on_closed is not None:
+            self.on_closed(endpoint)
+        # Whoever waits for a slot here should hear of it: to fail fast, or to come in.
+        self.line.stir()
