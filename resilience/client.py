@@ -16,11 +16,9 @@ from resilience.http.failures import outcome_of
 from resilience.http.status import Description, Status
 from resilience.http.transport import FAILED, AsyncTransport, Transport
 from resilience.http.whole import OPTIONS, Whole, current, ended, record
-from resilience.runtimes.anyio import ANYIO
-from resilience.runtimes.blocking import BLOCKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from resilience.core.ports import Listener
     from resilience.http.listening import Listeners
@@ -39,6 +37,7 @@ class _Told:
     _main: Transport | AsyncTransport
     _transport: Any
     _mounts: Any
+    _now: Callable[[], float]
 
     def _hear(
         self,
@@ -93,6 +92,7 @@ class Client(_Told, httpx.Client):
         self._hear(services, defaults, listeners, httpx_arguments)
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
+        self._now = self._main.now
 
     def _init_transport(  # type: ignore[override]  # by keyword, as httpx calls it
         self,
@@ -132,19 +132,19 @@ class Client(_Told, httpx.Client):
 
     def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request; see ``httpx.Client.send``. One deadline and one record cover all its hops."""
-        whole = Whole(BLOCKING.now(), NEVER, streamed=stream, transports=self._taking_part)
+        whole = Whole(self._now(), NEVER, streamed=stream, transports=self._taking_part)
         token = current.set(whole)
         try:
             response = super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
                 error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
-            tell(self._main.listeners, whole, BLOCKING.now(), None, error)
+            tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:
             current.reset(token)
         response.extensions[OPTIONS] = record(whole.calls)
-        tell(self._main.listeners, whole, BLOCKING.now(), response.status_code, None)
+        tell(self._main.listeners, whole, self._now(), response.status_code, None)
         return response
 
 
@@ -162,6 +162,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
         self._hear(services, defaults, listeners, httpx_arguments)
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
+        self._now = self._main.now
 
     def _init_transport(  # type: ignore[override]  # by keyword, as httpx calls it
         self,
@@ -199,19 +200,19 @@ class AsyncClient(_Told, httpx.AsyncClient):
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **how: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request; see ``httpx.AsyncClient.send``. One deadline and one record cover all its hops."""
-        whole = Whole(ANYIO.now(), NEVER, streamed=stream, transports=self._taking_part)
+        whole = Whole(self._now(), NEVER, streamed=stream, transports=self._taking_part)
         token = current.set(whole)
         try:
             response = await super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.TransportError) and whole.calls:
                 error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
-            tell(self._main.listeners, whole, ANYIO.now(), None, error)
+            tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:
             current.reset(token)
         response.extensions[OPTIONS] = record(whole.calls)
-        tell(self._main.listeners, whole, ANYIO.now(), response.status_code, None)
+        tell(self._main.listeners, whole, self._now(), response.status_code, None)
         return response
 
 

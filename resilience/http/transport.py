@@ -21,12 +21,11 @@ from resilience.http.whole import current, ended, record
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.background import BACKGROUND, Lease
 from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.stand_in import here
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Mapping
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Callable, Iterable, Mapping
 
     from resilience.core.call import RoutedCall
     from resilience.core.ports import Listener, Runtime
@@ -50,7 +49,7 @@ class _Base:
     def _lease(self) -> Lease:
         """Return this transport's share of the background thread; taken when the first name has to be looked up."""
         if self._held is None:
-            self._held = BACKGROUND.acquire(self)
+            self._held = getattr(self._runtime, "background", BACKGROUND).acquire(self)  # a virtual runtime has its own
         return self._held
 
     def _end_lease(self) -> None:
@@ -65,6 +64,11 @@ class _Base:
         """
         whole = current.get()
         return whole if whole is not None and self in whole.transports else None
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock that its calls go by."""
+        return self._runtime.now
 
     @property
     def listeners(self) -> Listeners:
@@ -119,8 +123,8 @@ class Transport(_Base, httpx.BaseTransport):
         retries: int = 0,
         socket_options: Any = None,  # noqa: ANN401
     ) -> None:
-        self._runtime = BLOCKING
-        self._upstreams = Upstreams(services, defaults, listeners, BLOCKING)
+        self._runtime = here(BLOCKING)
+        self._upstreams = Upstreams(services, defaults, listeners, self._runtime)
         self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
@@ -176,7 +180,7 @@ class Transport(_Base, httpx.BaseTransport):
             self._lease,
             self._exchange,
             self._upstreams.listeners,
-            BLOCKING,
+            self._runtime,
             total=self._total,
         )
 
@@ -189,17 +193,6 @@ class Transport(_Base, httpx.BaseTransport):
         """Close the connections, and stop what goes on in the background."""
         self._end_lease()
         self._exchange.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        self.close()
 
 
 class AsyncTransport(_Base, httpx.AsyncBaseTransport):
@@ -223,8 +216,8 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         retries: int = 0,
         socket_options: Any = None,  # noqa: ANN401
     ) -> None:
-        self._runtime = ANYIO
-        self._upstreams = Upstreams(services, defaults, listeners, ANYIO)
+        self._runtime = here(ANYIO)
+        self._upstreams = Upstreams(services, defaults, listeners, self._runtime)
         self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
@@ -280,7 +273,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
             self._lease,
             self._exchange,
             self._upstreams.listeners,
-            ANYIO,
+            self._runtime,
             total=self._total,
         )
 
@@ -293,14 +286,3 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         """Close the connections, and stop what goes on in the background."""
         self._end_lease()
         await self._exchange.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.aclose()

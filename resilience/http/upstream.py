@@ -27,6 +27,7 @@ from resilience.http.service import CONNECT_WITH_ALTERNATIVE, MAX_IN_FLIGHT, TOT
 from resilience.http.whole import options_of
 from resilience.pipeline import compose
 from resilience.runtimes.entry import link
+from resilience.runtimes.stand_in import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,8 +54,10 @@ class ServiceCall(RoutedCall):
 
     classify = staticmethod(classify)  # on the class, where the base has it per call
 
-    def __init__(self, home: Upstream, request: httpx.Request, started: float, deadline: float, operation: str) -> None:
-        self.runtime = home.runtime
+    def __init__(
+        self, home: Upstream, runtime: Runtime, request: httpx.Request, started: float, deadline: float, operation: str
+    ) -> None:
+        self.runtime = runtime
         self.request = request
         self.started = started
         self.deadline = deadline
@@ -226,7 +229,9 @@ class Upstream:
 
     def call_for(self, request: httpx.Request, whole: Whole | None) -> tuple[RoutedCall, Proceed]:
         """Return the call, and the chain to send it through. Raises ConfigurationError for bad per-call options."""
-        runtime = self.runtime
+        around = ambient.get()
+        # On virtual time the code around says so; a client made outside follows it too.
+        runtime, outer = (self.runtime, NEVER) if around is None else (replaced(around, self.runtime), around.deadline)
         now = runtime.now()
         if self.prober is not None and now - self.used_at > USED_EVERY:
             self.prober.used(now)
@@ -238,8 +243,6 @@ class Upstream:
         self.calls.step()
         timeouts = request.extensions.get("timeout") or {}
         total = options.get("total_timeout") or self._total_timeout
-        around = ambient.get()
-        outer = NEVER if around is None else around.deadline
         if total is not None:
             deadline = min(outer, now + total)
         elif timeouts and timeouts.get("read") is None and not any(timeouts.values()):
@@ -250,7 +253,7 @@ class Upstream:
             # The first hop's service governs; a later one may only shorten it.
             deadline = whole.deadline = min(deadline, whole.deadline)
             whole.explicit = whole.explicit or total is not None
-        call = ServiceCall(self, request, now, deadline, options.get("operation") or self.name)
+        call = ServiceCall(self, runtime, request, now, deadline, options.get("operation") or self.name)
         call.repeatable = repeatable(request, options)
         if whole is not None and not whole.streamed:
             call.buffered = True

@@ -26,13 +26,13 @@ _LAST_WORDS = 1.0
 """Seconds that cancelled tasks get for their clean-up when the thread ends."""
 
 
-class _Life:
+class Life:
     """One life of the thread: a loop that runs until it is told to stop."""
 
     def __init__(self) -> None:
         # Not a loop of the policy's making: what the application has chosen for itself need not survive a fork.
         self.loop = asyncio.SelectorEventLoop()
-        self.thread = threading.Thread(target=self._run, name="resilience-background", daemon=True)
+        self.thread = threading.Thread(target=self.run, name="resilience-background", daemon=True)
 
     def post(self, act: Callable[..., object], *args: object) -> None:
         """Have `act` called on the thread, if it still lives; in a context of its own.
@@ -44,7 +44,8 @@ class _Life:
         except RuntimeError:  # closed
             return
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Live."""
         loop = self.loop
         try:
             loop.run_forever()
@@ -64,7 +65,7 @@ class BackgroundThread:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._leases: set[Lease] = set()
-        self._life: _Life | None = None
+        self._life: Life | None = None
         self._last: threading.Thread | None = None
         self._lost: list[object] = []
         """What a parent process was running: kept, since clean-up would act on its epoll set, which a fork shares."""
@@ -88,17 +89,22 @@ class BackgroundThread:
         if self._last is not None:
             self._last.join(timeout)
 
-    def start(self) -> _Life:
+    def start(self) -> Life:
         """Return the running life, beginning one if need be; to be called with `lock` held."""
         if self._life is None:
             if not self._watched and hasattr(os, "register_at_fork"):
                 self._watched = True
                 itself = weakref.ref(self)
                 os.register_at_fork(after_in_child=lambda: _restart(itself()))
-            life = _Life()
-            life.thread.start()
-            self._life, self._last = life, life.thread
+            self._life = life = self.new_life()
+            self._last = life.thread
         return self._life
+
+    def new_life(self) -> Life:
+        """Start a thread."""
+        life = Life()
+        life.thread.start()
+        return life
 
     def poke(self, act: Callable[..., object], *args: object) -> None:
         """Have `act` called on the thread, if there is one. Takes no lock: finalizers may call it anywhere."""
@@ -113,7 +119,7 @@ class BackgroundThread:
         if life is not None:
             life.post(self._stop_unless_needed, life)
 
-    def _stop_unless_needed(self, life: _Life) -> None:
+    def _stop_unless_needed(self, life: Life) -> None:
         with self.lock:
             if self._leases or self._life is not life:
                 return

@@ -13,6 +13,7 @@ from resilience.core.outcome import Err, Ok, Sent
 from resilience.core.units import seconds as in_seconds
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.stand_in import replaced
 from resilience.runtimes.straight import invoke, invoke_async, invoke_blocking, step
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _call(runtime: Runtime, request: Any, operation: str) -> Call:  # noqa: ANN4
     around = ambient.get()
     if around is None:
         return Call(runtime, request, runtime.now(), NEVER, operation)
-    runtime = around.runtime or runtime
+    runtime = replaced(around, runtime)
     now = runtime.now()
     if around.deadline <= now:
         raise passed(operation, Sent.NO)

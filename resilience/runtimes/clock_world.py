@@ -1,0 +1,137 @@
+"""Everything that runs on one clock: threads, tasks, the background thread, and what ``time`` tells the code around."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from resilience.core.call import NEVER, Ambient, ambient
+from resilience.runtimes.background_clock import ClockBackground
+from resilience.runtimes.blocking import BlockingRuntime
+from resilience.runtimes.clock_tasks import LoopOnClock, TaskRuntime, run_on_asyncio
+from resilience.runtimes.clock_threads import ThreadRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextvars import Token
+
+    from resilience.core.ports import Runtime
+    from resilience.runtimes.clock import Clock, StuckError
+
+T = TypeVar("T")
+
+_monotonic, _sleep, _run_forever = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+_lock = threading.Lock()
+_entered = [0]
+
+
+class World(ThreadRuntime):
+    """The runtime for threads on a clock, and the way to everything else that is on it."""
+
+    __slots__ = ("_loop", "_token", "around", "background", "tasks")
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.tasks = TaskRuntime(clock)
+        self.around = Ambient(runtime=self)
+        self.background = self.tasks.background = ClockBackground(clock, self.around)
+        self._token: Token[Ambient | None] | None = None
+        self._loop: LoopOnClock | None = None
+
+    def in_place_of(self, runtime: Runtime, /) -> Runtime:
+        """Return itself for threads, and its twin for tasks."""
+        return self if isinstance(runtime, BlockingRuntime) else self.tasks
+
+    def enter(self) -> None:
+        """Have the code that follows run on this clock; a deadline around it stays as far away as it was.
+
+        Inside a task of asyncio its loop goes over to the clock. Raises RuntimeError inside trio, which cannot.
+        """
+        if "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run():
+            message = "trio cannot change clocks while it runs: use clock.run(function, backend='trio') around it"
+            raise RuntimeError(message)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not None:
+            self._loop = LoopOnClock(self.clock, loop)
+            self._loop.enter()
+        self._token = ambient.set(Ambient(_translated(ambient.get(), self), self))
+        with _lock:
+            _entered[0] += 1
+            time.monotonic, time.sleep = _told_time, _told_sleep
+            asyncio.BaseEventLoop.run_forever = _told_to_run  # type: ignore[method-assign]
+
+    def leave(self, error: BaseException | None) -> StuckError | None:
+        """End what is left and go back to the time that was before; return what `error` means, if it was ours."""
+        try:
+            if self._token is not None:
+                ambient.reset(self._token)
+            self.background.stop()
+            self.clock.stop()
+        finally:
+            with _lock:
+                _entered[0] -= 1
+                if not _entered[0]:
+                    time.monotonic, time.sleep = _monotonic, _sleep
+                    asyncio.BaseEventLoop.run_forever = _run_forever  # type: ignore[method-assign]
+            if self._loop is not None:
+                self._loop.leave()
+        return None if self._loop is None else self._loop.translated(error)
+
+    def run(self, main: Callable[[], Awaitable[T]], backend: str) -> T:
+        """Run `main` on a new event loop of ``asyncio`` or ``trio``."""
+        if backend == "trio":
+            from resilience.runtimes.clock_trio import run_on_trio  # noqa: PLC0415 - an extra
+
+            return run_on_trio(self.clock, main)
+        return run_on_asyncio(self.clock, main)
+
+
+def _translated(outer: Ambient | None, world: World) -> float:
+    if outer is None or outer.deadline == NEVER:
+        return NEVER
+    now = _monotonic() if outer.runtime is None else outer.runtime.now()
+    return outer.deadline - now + world.now()
+
+
+# What `time` and asyncio do meanwhile: for code on a clock, what the clock says; for all other, what they always do.
+
+
+def clock_here() -> Clock | None:
+    """Return the clock that the code now running is on; None in real time."""
+    around = ambient.get()
+    runtime = None if around is None else around.runtime
+    return getattr(runtime, "clock", None)
+
+
+def _told_time() -> float:
+    clock = clock_here()
+    return _monotonic() if clock is None else clock.now()
+
+
+def _told_sleep(seconds: float, /) -> None:
+    clock = clock_here()
+    if clock is None:
+        _sleep(seconds)
+    elif seconds < 0:
+        message = "sleep length must be non-negative"
+        raise ValueError(message)
+    else:
+        clock.wait(clock.now() + seconds)
+
+
+def _told_to_run(loop: Any) -> None:  # noqa: ANN401 - a loop of asyncio's
+    clock = clock_here()
+    if clock is None or not clock.mine or LoopOnClock.has(loop):
+        _run_forever(loop)
+        return
+    on = LoopOnClock(clock, loop)
+    try:
+        _run_forever(loop)
+    finally:
+        on.leave()
