@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import httpx
 
 from resilience.http.body import AsyncBody, BlockingBody, in_time
-from resilience.http.pool import CALL, AsyncPool, BlockingPool
+from resilience.http.pool import CALL
+from resilience.http.pool_async import AsyncPool
+from resilience.http.pool_blocking import BlockingPool
 from resilience.http.private import AsyncEndpointTransport, EndpointTransport, sibling
 from resilience.http.together import Together
 from resilience.http.wire import Wire
@@ -148,7 +150,7 @@ class AsyncExchange:
             await transport.aclose()
 
 
-# From the headers on. Sync and async differ in nothing but their awaits; each is short enough to be read beside the other
+# From the headers on. Sync and async differ in nothing but their awaits; they read side by side.
 
 
 def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> httpx.Response:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
-    from resilience.http.pool import AsyncConnection, AsyncPool
+    from resilience.http.pool_async import AsyncConnection, AsyncPool
 
 # What httpcore's trace tells when a stream's headers go out: from then on something may have been sent.
 _HEADERS_GO_OUT = "http2.send_request_headers.started"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     import httpcore
 
-    from resilience.http.pool import AsyncPool, BlockingPool
+    from resilience.http.pool_async import AsyncPool
+    from resilience.http.pool_blocking import BlockingPool
 
 
 # RFC 9113 7.

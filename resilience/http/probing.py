@@ -5,6 +5,7 @@ Down means not ready. A pass lets probes into an open circuit at once, but never
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from resilience.core.events import HealthChanged
 from resilience.health.state import HealthState
 from resilience.http.classify import classify
 from resilience.http.options import PoolOptions
-from resilience.http.pool import CALL, AsyncPool
+from resilience.http.pool import CALL
+from resilience.http.pool_async import AsyncPool
 from resilience.http.private import AsyncEndpointTransport
 from resilience.http.together import Together
 from resilience.runtimes.anyio import ANYIO
@@ -62,21 +64,25 @@ class Prober:
         scheme = "https" if target.tls else "http"
         self._url = httpx.URL(f"{scheme}://{target}{check.path}")
         self._probed: dict[Endpoint, tuple[HealthState, Handle]] = {}
+        self._closed = False
+        self._lock = threading.Lock()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Probe these endpoints, and no others."""
-        now = self._clock.now()
-        for endpoint in [endpoint for endpoint in self._probed if endpoint not in endpoints]:
-            self._probed.pop(endpoint)[1].cancel()
-        for endpoint in endpoints:
-            if endpoint not in self._probed:
-                state = HealthState(self._check, now=now)
-                handle = self._lease.every(
-                    partial(_wait, state, self._clock),
-                    partial(self._probe, endpoint, state),
-                    name=f"probe {endpoint.label}",
-                )
-                self._probed[endpoint] = (state, handle)
+        with self._lock:
+            if self._closed:
+                return
+            gone = [self._probed.pop(endpoint) for endpoint in set(self._probed) - set(endpoints)]
+            for endpoint in endpoints:
+                if endpoint not in self._probed:
+                    self._probed[endpoint] = self._begin(endpoint)
+        for _, handle in gone:
+            handle.cancel()
+
+    def _begin(self, endpoint: Endpoint) -> tuple[HealthState, Handle]:
+        state = HealthState(self._check, now=self._clock.now())
+        wait, probe = partial(_wait, state, self._clock), partial(self._probe, endpoint, state)
+        return state, self._lease.every(wait, probe, name=f"probe {endpoint.label}")
 
     def used(self, now: float) -> None:
         """Note a call: an idle service is probed less often."""
@@ -91,10 +97,13 @@ class Prober:
             probed[1].hurry()
 
     def close(self) -> None:
-        """Stop."""
-        for _, handle in list(self._probed.values()):
+        """Stop; whoever joins later, by a lookup that was under way, is not probed."""
+        with self._lock:
+            self._closed = True
+            probed = list(self._probed.values())
+            self._probed.clear()
+        for _, handle in probed:
             handle.cancel()
-        self._probed.clear()
 
     async def _probe(self, endpoint: Endpoint, state: HealthState) -> None:
         clock = self._clock

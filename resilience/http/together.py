@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resilience.core.slots import Slots
     from resilience.http.options import PoolOptions
-    from resilience.http.pool import AsyncPool, BlockingPool
+    from resilience.http.pool_async import AsyncPool
+    from resilience.http.pool_blocking import BlockingPool
 
 
 class Together:

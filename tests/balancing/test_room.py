@@ -22,7 +22,7 @@ STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
 REFUSED = Verdict(Blame.BAD, retry=True, sent=Sent.NO)
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - an outcome, not an error of ours
     """Carries its own verdict."""
 
     def __init__(self, verdict: Verdict) -> None:

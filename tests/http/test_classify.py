@@ -152,7 +152,7 @@ def h2(**event: Any) -> Err:
     return Err(error)
 
 
-class _Event(Exception):
+class _Event(Exception):  # noqa: N818 - stands for an event of h2
     def __init__(self, _name: str, fields: dict[str, Any]) -> None:
         super().__init__()
         vars(self).update(fields)
