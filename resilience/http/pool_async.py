@@ -13,6 +13,7 @@ from resilience.http.multiplex import Multiplexer
 from resilience.http.pool import CALL, DISCONNECTED, IdleLists
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.here import here
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +32,8 @@ class AsyncConnection(httpcore.AsyncHTTPConnection):
     """One connection and the wire beneath it."""
 
     wire: AsyncWire
+    home: object
+    """The event loop it lives on. One that has ended cannot even close it: it is dropped, and collected."""
 
 
 class AsyncPool(IdleLists):
@@ -46,6 +49,7 @@ class AsyncPool(IdleLists):
         """Return a new connection over `wire`, not dialled yet."""
         connection = AsyncConnection(**self.arguments(request, wire))
         connection.wire = wire
+        connection.home = here()
         self.opened += 1
         return connection
 
@@ -77,14 +81,16 @@ class AsyncPool(IdleLists):
         return response
 
     async def _take(self, connections: deque[AsyncConnection]) -> AsyncConnection | None:
+        home = here()
         while connections:
             try:
                 connection = connections.pop()
-            except IndexError:
+            except IndexError:  # another loop's thread was faster
                 return None
-            if not connection.has_expired():
-                return connection
-            await _close(connection)
+            if connection.home is home:
+                if not connection.has_expired():
+                    return connection
+                await _close(connection)
         return None
 
     async def put_back(self, connections: deque[AsyncConnection], connection: AsyncConnection) -> None:
@@ -95,7 +101,7 @@ class AsyncPool(IdleLists):
             return
         connections.append(connection)
         oldest = connections[0]
-        if oldest is not connection and oldest.has_expired():
+        if oldest is not connection and (oldest.home is not connection.home or oldest.has_expired()):
             connections.popleft()
             await _close(oldest)
 
@@ -153,7 +159,9 @@ class _AsyncBody:
 
 async def _close(*connections: AsyncConnection) -> None:
     """Close them all, even when the caller is being cancelled: nobody else knows of them any more."""
-    if connections:
+    home = here()
+    ours = [connection for connection in connections if connection.home is home]
+    if ours:
         async with ANYIO.shield():
-            for connection in connections:
+            for connection in ours:
                 await connection.aclose()
