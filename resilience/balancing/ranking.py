@@ -46,7 +46,7 @@ class Ranking:
                 return endpoint
             if capacity is None:
                 capacity = self._capacity(usable, bound)
-            if taken < math.ceil(capacity * weight_of(endpoint)):
+            if capacity == math.inf or taken < math.ceil(capacity * weight_of(endpoint)):
                 return endpoint
             crowded = crowded or endpoint
         return crowded or again

@@ -74,11 +74,11 @@ class Eased(Wrapping):
         slow_start = self._slow_start
         if not slow_start:
             return self.inner.pick(call, usable)
-        draw, now = slow_start.draw, call.started
+        # One number for all: a balancer may ask twice, and is told the same.
+        number, now = slow_start.draw(), call.started
 
         def admitted(endpoint: Endpoint) -> bool:
-            share = slow_start.share(endpoint, now)
-            return (share >= 1.0 or draw() < share) and usable(endpoint)
+            return number < slow_start.share(endpoint, now) and usable(endpoint)
 
         found = self.inner.pick(call, admitted)
         return self.inner.pick(call, usable) if found is None or found in call.tried else found

@@ -7,7 +7,6 @@ they decide is marked on the endpoints and told.
 from __future__ import annotations
 
 import math
-import threading
 from typing import TYPE_CHECKING
 
 from resilience.balancing.priorities import Tiered
@@ -42,7 +41,11 @@ def balancing(service: Service, runtime: Runtime) -> tuple[Balancer, SlowStart |
 
 
 class Fitness:
-    """Of one service. Sweeps for outliers on the background thread, or, without a `lease`, when calls come by."""
+    """Of one service. Sweeps for outliers happen in the background.
+
+    Without a `lease` there is no ejection: where somebody else connects, the service is one endpoint, and the last one
+    is never ejected.
+    """
 
     def __init__(
         self,
@@ -55,25 +58,19 @@ class Fitness:
     ) -> None:
         self.panic = Panic(service.panic)
         self.slow_start = slow_start
-        self.due = math.inf
-        """When the next call should sweep; never, where that is done in the background."""
         self._service = room.service
         self._ejection: Ejection[Endpoint] | None = None
         self._line = room.line
         self._emit = emit
         self._clock = runtime
         self._members: tuple[Endpoint, ...] = ()
-        self._sweeping = threading.Lock()
         self._handle: Handle | None = None
         if slow_start is not None:
             room.on_closed = self.came_back
-        if service.ejection is not None:
+        if service.ejection is not None and lease is not None:
             self._ejection = Ejection(service.ejection)
             room.on_verdict = self._ejection.settle
-            if lease is None:
-                self.due = runtime.now()
-            else:
-                self._handle = lease().every(self._wait, self._sweep_there, name=f"ejection {room.service}")
+            self._handle = lease().every(self._wait, self._sweep, name=f"ejection {room.service}")
 
     def update(self, endpoints: Sequence[Endpoint], /) -> None:
         """Take over a new set. Who joins others is eased in; a set that is wholly new begins at full."""
@@ -102,31 +99,23 @@ class Fitness:
                 self._told(self._ejection.restore(endpoint))
         self._panicking(self.panic.changed(endpoint))
 
+    def ramp(self, endpoint: Endpoint, now: float, /) -> float:
+        """Return the share of its weight that an endpoint gets now."""
+        return 1.0 if self.slow_start is None else self.slow_start.share(endpoint, now)
+
     def came_back(self, endpoint: Endpoint, /) -> None:
         """Ease an endpoint in: its circuit has closed, or it is back from elsewhere."""
         if self.slow_start is not None and len(self._members) > 1:
             self.slow_start.began(endpoint, self._clock.now())
-
-    def sweep(self) -> None:
-        """Do what is due; from several threads, once."""
-        ejection = self._ejection
-        if ejection is None or not self._sweeping.acquire(blocking=False):
-            return
-        try:
-            now = self._clock.now()
-            self._told(ejection.sweep(now, self._clock.random))
-            if self._handle is None:
-                self.due = now + ejection.wait(now)
-        finally:
-            self._sweeping.release()
 
     def close(self) -> None:
         """Stop."""
         if self._handle is not None:
             self._handle.cancel()
 
-    async def _sweep_there(self) -> None:
-        self.sweep()
+    async def _sweep(self) -> None:
+        if self._ejection is not None:
+            self._told(self._ejection.sweep(self._clock.now(), self._clock.random))
 
     def _wait(self) -> float:
         return math.inf if self._ejection is None else self._ejection.wait(self._clock.now())

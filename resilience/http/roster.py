@@ -54,6 +54,10 @@ class Roster:
     def adopt(self, resolution: Resolution | None) -> None:
         """Take over a new answer; None when nothing stands any more. Callable from any thread, one at a time."""
         before, self.resolution = self.resolution, resolution
+        if before is not None and resolution is not None and before.fleet and resolution.fleet:
+            same = before.replicas == resolution.replicas
+            if same:
+                return
         if resolution is None or not resolution.fleet:
             kept = [self._by_name()]
         else:
@@ -62,7 +66,8 @@ class Roster:
             endpoint.mark(draining=False)
             if endpoint.circuit is not None:
                 endpoint.circuit.sole = len(kept) == 1
-        left = [endpoint for endpoint in self.endpoints if endpoint not in kept]
+        stay = frozenset(kept)  # of ten thousand, looking through a list for each takes a quarter of a minute
+        left = [endpoint for endpoint in self.endpoints if endpoint not in stay]
         for endpoint in left:
             endpoint.mark(draining=True)
             self._gone[endpoint.address] = (self._now(), endpoint)
@@ -96,8 +101,11 @@ class Roster:
     def _tell(self, before: Resolution | None, after: Resolution | None) -> None:
         was = () if before is None else before.replicas
         now = () if after is None else after.replicas
-        added = tuple(str(replica.address) for replica in now if replica not in was)
-        removed = tuple(str(replica.address) for replica in was if replica not in now)
+        if was == now:
+            return
+        then, there = frozenset(was), frozenset(now)
+        added = tuple(str(replica.address) for replica in now if replica not in then)
+        removed = tuple(str(replica.address) for replica in was if replica not in there)
         if (added or removed) and not (before is None and after is not None and after.source == "static"):
             source = after.source if after is not None else "nothing stands any more"
             self._emit(EndpointsChanged(self.name, added, removed, len(now), source))
@@ -119,7 +127,9 @@ class NamedRoute:
                 await self.directory.first(runtime, seconds)
             except TimeoutError as error:
                 detail = f"no answer within {seconds:.3g} s"
-                raise ResolutionError(self.roster.target.host, "timeout", detail) from error
+                failure = ResolutionError(self.roster.target.host, "timeout", detail)
+                failure.service = self.roster.name
+                raise failure from error
         resolution = self.roster.resolution
         if resolution is None:  # it stood for a moment
             message = f"{self.roster.name} has no endpoints"

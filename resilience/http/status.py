@@ -31,6 +31,9 @@ class EndpointStatus:
     """Smoothed seconds to the headers; None before the first answer."""
     weight: float
     tier: int
+    ejected: bool = False
+    ramp: float = 1.0
+    """Share of its weight that it gets now: below 1 while it starts slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class ServiceStatus:
     counts: Mapping[str, int]
     """``calls`` so far, ``attempts`` so far, calls ``failed`` so far (in an error or a 5xx; cancelled ones do not count),
     calls ``waiting`` for a slot now, and ``streams_over_60s``: open for longer than that."""
+    panic: bool = False
+    """So few endpoints are well that health and ejection are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +78,13 @@ def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
             latency=endpoint.latency,
             weight=endpoint.weight,
             tier=endpoint.tier,
+            ejected=endpoint.ejected,
+            ramp=upstream.fitness.ramp(endpoint, now),
         )
         for endpoint in upstream.endpoints
     )
     budget = None if upstream.budget is None else upstream.budget.balance(now)
-    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, upstream.counts(now))
+    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, upstream.counts(now), upstream.fitness.panic.on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,10 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
         policies.append(f"budget: {service.budget!r}" if service.budget is not None else "budget: none")
     if service.hedge is not None:
         policies.append(f"hedge: {service.hedge!r}")
+    if service.guard is not None:
+        policies.append(f"guard: {service.guard!r}")
+    if service.deadline_header is not None:
+        policies.append(f"deadline header: {service.deadline_header}")
     if upstream is not None:
         resolution = upstream.resolution
         policies.append(f"discovery: {service.discovery!r}: {_found(resolution)}")
@@ -143,6 +154,10 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     limit = "unlimited" if service.max_in_flight is None else f"{service.max_in_flight} per endpoint, then a queue"
     policies.append(f"in flight: {limit}")
     policies.append(f"circuit: {service.circuit!r} per endpoint" if service.circuit is not None else "circuit: none")
+    if service.ejection is not None:
+        policies.append(f"ejection: {service.ejection!r}")
+    if service.slow_start is not None:
+        policies.append(f"slow start: {service.slow_start:g} s")
     if service.attempt_timeout is not None:
         policies.append(f"attempt: {service.attempt_timeout:g} s to its headers")
     resolution = None if upstream is None else upstream.resolution

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from resilience.balancing.room import Room
@@ -19,7 +20,9 @@ from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
 from resilience.http.classify import classify
+from resilience.http.deadline_header import DeadlineHeader
 from resilience.http.fitness import Fitness, balancing
+from resilience.http.guarded import read
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
@@ -91,6 +94,11 @@ class ServiceCall(RoutedCall):
         return getattr(self.home.exchange, "abandon", None)
 
     @property
+    def read(self) -> Callable[[Any, float], Awaitable[bytes | None]] | None:  # type: ignore[override]
+        """Return what shows a guard the body; None where the caller streams it."""
+        return partial(read, self) if self.buffered else None
+
+    @property
     def emit(self) -> Callable[[Event], None] | None:  # type: ignore[override]
         """Return what tells the listeners, if any of them hears of attempts."""
         return self.home.listeners.emit if self.home.listeners.hears(DEBUG) else None
@@ -139,7 +147,9 @@ class Upstream:
         self.room = Room(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
         self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
-        inner: Proceed = link(cast("Policy", self.room), exchange.send)
+        innermost = (service.guard, DeadlineHeader(service.deadline_header) if service.deadline_header else None)
+        send = compose(tuple(policy for policy in innermost if policy is not None), exchange.send)
+        inner: Proceed = link(cast("Policy", self.room), send)
         self._once = inner
         if service.hedge is not None:
             inner = compose((service.hedge.sharing(self.budget, paid=service.retry is not None),), inner)
@@ -236,8 +246,6 @@ class Upstream:
         if self.prober is not None and now - self.used_at > USED_EVERY:
             self.prober.used(now)
         self.used_at = now
-        if now >= self.fitness.due:
-            self.fitness.sweep()
         options = options_of(request)
         request = with_file_rewound(request)
         self.calls.step()

@@ -169,3 +169,14 @@ def test_bad_options_are_named(options: dict[str, Any], argument: str) -> None:
 
 def test_says_what_it_is() -> None:
     assert repr(Rendezvous(header="X-User")) == "Rendezvous(header='X-User', bounded_load=1.25)"
+
+
+def test_all_that_becomes_unusable_under_ones_hands_ends_no_call() -> None:
+    known = endpoints(1, 1)
+    balancer = Rendezvous()
+    balancer.update(known)
+    for endpoint in known:
+        endpoint.slots.taken = 3
+    answers = iter([True])
+    picked = balancer.pick(Trying(key="k"), lambda _: next(answers, False))
+    assert picked in known
