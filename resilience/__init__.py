@@ -5,6 +5,7 @@ from resilience.balancing.peak_ewma import PeakEwma
 from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
+from resilience.balancing.zones import Zones
 from resilience.client import AsyncClient, Client
 from resilience.core.errors import (
     BadAnswerError,
@@ -20,7 +21,9 @@ from resilience.core.outcome import Blame, Err, Ok, Sent, Verdict
 from resilience.discovery.auto import Auto
 from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
+from resilience.discovery.subset import Subset
 from resilience.health.check import HealthCheck
+from resilience.health.ejection import OutlierEjection
 from resilience.http.chaos import AsyncChaosTransport, ChaosTransport, cut_body
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport, Transport
@@ -73,6 +76,7 @@ __all__ = [
     "LeastRequest",
     "NoEndpointsError",
     "Ok",
+    "OutlierEjection",
     "OverloadedError",
     "PeakEwma",
     "Pipeline",
@@ -89,10 +93,12 @@ __all__ = [
     "Service",
     "SingleFlight",
     "Static",
+    "Subset",
     "Throttle",
     "Timeout",
     "Transport",
     "Verdict",
+    "Zones",
     "cut_body",
     "deadline",
     "full_jitter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,7 +42,7 @@ class Group:
         return sum(weight_of(endpoint) for endpoint in self.members if endpoint.open_to(now))
 
 
-class Spread(Wrapping):
+class Spread(Wrapping, ABC):
     """The part common to tiers and zones; `shares` says how many of the calls begin at each group.
 
     A call goes on to the other groups when the one it begins at has nothing usable that it has not tried. A balancer
@@ -57,13 +58,15 @@ class Spread(Wrapping):
         self._bounds: list[float] = []
         self._until = 0.0
 
+    @abstractmethod
     def grouped(self, endpoints: Sequence[Endpoint], /) -> dict[Hashable, list[Endpoint]]:
         """Return the groups by name, the first to go to first."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def shares(self, groups: Sequence[Group], now: float, /) -> Sequence[float]:
         """Return the share of the calls that begin at each; they add up to 1."""
-        raise NotImplementedError
+        ...
 
     def update(self, endpoints: Sequence[Endpoint], /) -> None:
         """Take over a new set of endpoints; groups that stay keep their balancer."""

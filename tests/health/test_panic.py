@@ -109,7 +109,9 @@ class Panicking(RuleBasedStateMachine):
         expected = len(self.there) > 1 and well / len(self.there) < self.panic.below
         assert self.panic.on is self.told is expected
         for endpoint in self.all:
-            assert endpoint.fit is ((endpoint in self.there and expected) or (endpoint.healthy and not endpoint.ejected))
+            assert endpoint.fit is (
+                (endpoint in self.there and expected) or (endpoint.healthy and not endpoint.ejected)
+            )
 
 
 TestPanicking = Panicking.TestCase
