@@ -44,7 +44,7 @@ class Lease(Protocol):
 class Directory:
     """One name's addresses. `adopt` is told of each new answer, and of None when nothing stands any more."""
 
-    def __init__(  # noqa: PLR0913 - what it joins
+    def __init__(
         self,
         target: Target,
         resolver: Resolver,
@@ -66,6 +66,7 @@ class Directory:
         self._lock = threading.Lock()
         self._asking: Submission[None] | None = None
         self._handle: Handle | None = None
+        self._closed = False
         self._error: ResilienceError | None = None
         self._addresses = 0
         bounds = {
@@ -94,10 +95,10 @@ class Directory:
         now = self._clock.now()
         known = self._error
         if known is not None and now < self.freshness.due:
-            raise _again(known)
+            raise self._again(known)
         await self._ask().wait(runtime, seconds)
         if self._error is not None:
-            raise _again(self._error)
+            raise self._again(self._error)
 
     async def renewed(self, runtime: Runtime, seconds: float, /) -> None:
         """Wait for the answers that failed dials have asked for, but not long, and not for nameservers that fail."""
@@ -110,9 +111,12 @@ class Directory:
             self._handle.hurry()
 
     def close(self) -> None:
-        """Stop refreshing."""
-        if self._handle is not None:
-            self._handle.cancel()
+        """Stop refreshing. A call that still waits for an answer gets it, but nobody keeps it fresh any more."""
+        with self._lock:
+            self._closed = True
+            handle = self._handle
+        if handle is not None:
+            handle.cancel()
 
     # What the background does.
 
@@ -160,22 +164,21 @@ class Directory:
 
     def _keep_fresh(self) -> None:
         with self._lock:
-            if self._handle is None:
+            if self._handle is None and not self._closed:
                 self._handle = self._lease.every(self._wait, self._refresh, name=f"refresh {self.name}")
 
     def _wait(self) -> float:
         return self.freshness.wait(self._clock.now())
 
+    def _again(self, error: ResilienceError) -> ResilienceError:
+        """Return a copy: one exception raised again and again would collect every caller's traceback."""
+        kind = type(error)
+        twin = kind.__new__(kind, *error.args)
+        twin.args = error.args
+        twin.__dict__.update(error.__dict__, service=self.name)
+        return twin
+
 
 def _as_failure(name: str, error: Exception) -> ResolutionError:
     kind: Kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
     return ResolutionError(name, kind, f"{type(error).__name__}: {error}", causes=(error,))
-
-
-def _again(error: ResilienceError) -> ResilienceError:
-    """Return a copy: one exception raised again and again would collect every caller's traceback."""
-    kind = type(error)
-    twin = kind.__new__(kind, *error.args)
-    twin.args = error.args
-    twin.__dict__.update(error.__dict__)
-    return twin

@@ -102,7 +102,8 @@ class BackgroundThread:
 
     def new_life(self) -> Life:
         """Start a thread."""
-        life = Life()
+        # In a context of its own: the loop would keep the first caller's, and with it a call and its service, for good.
+        life = Context().run(Life)
         life.thread.start()
         return life
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -119,12 +119,17 @@ class Dnsmasq(Nameserver):
 
     def set(self, name: str, addresses: Sequence[str]) -> None:
         """Have these addresses for a name, at once; none: it does not exist."""
-        self._names[name] = tuple(addresses)
+        self.set_all({name: addresses})
+
+    def set_all(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have these addresses for several names, at once."""
+        self._names |= {name: tuple(addresses) for name, addresses in names.items()}
         lines = [f"{address} {known}\n" for known, listed in self._names.items() for address in listed]
         self._file.write_text("".join(lines), encoding="ascii")
         if self.process is not None:
             self.process.send_signal(signal.SIGHUP)
-            self.wait_for(name, {address for address in addresses if ":" not in address})
+            for name in list(names)[-1:]:
+                self.wait_for(name, {address for address in names[name] if ":" not in address})
 
     def questions(self, name: str) -> int:
         """Return how often it was asked for a name."""
