@@ -92,8 +92,10 @@ class Call:
     """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
     discard: Callable[[Any], Awaitable[bool]] | None = None
     """Drops a reply that will hardly be handed out, and tells whether it still could be; None where replies hold nothing."""
-    read: Callable[[Any, float], Awaitable[bool]] | None = None
-    """Reads a reply's body, at most so many bytes; false when there are more. None where replies are read already."""
+    read: Callable[[Any, float], Awaitable[bytes | None]] | None = None
+    """Returns a reply's body, decompressed, or None when it is longer than so many bytes. None: replies are read."""
+    must_read: float = 0
+    """Bytes of the body that a guard wants to see, and that are to be read within the attempt."""
     abandon: Callable[[Any], None] | None = None
     """Ends a send that has lost and that nothing else can stop, by shutting its socket; None where there is none."""
     service: str = ""
@@ -143,7 +145,7 @@ class RoutedCall(Call):
     fresh: bool = False
     """The next attempt must ride a new connection: the last one was found closed on reuse."""
 
-    def __init__(  # noqa: PLR0913 - what every such call has
+    def __init__(
         self,
         runtime: Runtime,
         request: Any,  # noqa: ANN401 - an httpx.Request, for all this floor knows

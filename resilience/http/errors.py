@@ -28,6 +28,10 @@ class OverloadedError(errors.OverloadedError, httpx.PoolTimeout):
     """All slots are taken, and waiting for one did not pay off."""
 
 
+class BadAnswerError(errors.BadAnswerError, httpx.DecodingError):
+    """An answer came, and a guard has refused it."""
+
+
 class DeadlineExceededError(errors.DeadlineExceededError, httpx.ReadTimeout):
     """The deadline passed while an answer was awaited: the server may have acted."""
 
@@ -40,6 +44,7 @@ _TWINS: dict[type[ResilienceError], type[ResilienceError]] = {
     errors.CircuitOpenError: CircuitOpenError,
     errors.NoEndpointsError: NoEndpointsError,
     errors.OverloadedError: OverloadedError,
+    errors.BadAnswerError: BadAnswerError,
 }
 
 

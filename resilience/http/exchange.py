@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 BUFFER = 1024 * 1024
 # Bytes of an answer that will not be handed out which are worth reading to keep its connection.
 DRAIN = 64 * 1024
+# Bytes by which compression may make a body longer instead of shorter, beside a thousandth of it: headers, checksums.
+PACKAGING = 1024
 # Seconds that reading them may take: the next attempt is waiting.
 DRAIN_TIME = 0.05
 
@@ -62,6 +64,9 @@ class _Transports(Generic[TransportT]):
     def remove(self, endpoint: Endpoint) -> TransportT | None:
         with self._lock:
             return self._by_endpoint.pop(endpoint, None)
+
+    def inherited(self) -> list[TransportT]:
+        return list(self._by_endpoint.values())
 
     def all(self) -> list[TransportT]:
         with self._lock:
@@ -106,6 +111,11 @@ class BlockingExchange:
         if transport is not None:
             transport.close()
 
+    def leave_behind(self) -> None:
+        """Drop what a forked child has inherited; its parent goes on using it. Takes no lock: who holds it is gone."""
+        for transport in self._transports.inherited():
+            transport.pool.drop_idle()
+
     def close(self) -> None:
         """Close all connections that are idle, and the others when they are done."""
         for transport in self._transports.all():
@@ -138,6 +148,9 @@ class AsyncExchange:
         """Drop an answer that will hardly be handed out; tells whether it still could be."""
         return await adiscard(response)
 
+    def leave_behind(self) -> None:
+        """Drop what a forked child has inherited: its sockets belong to a loop that runs in the parent alone."""
+
     async def close_endpoint(self, endpoint: Endpoint) -> None:
         """Close what is idle at an endpoint that has left."""
         transport = self._transports.remove(endpoint)
@@ -160,7 +173,8 @@ def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> htt
     if isinstance(stream, httpx.ByteStream):  # a mock's: it is all there, and nobody may ever read it
         return response
     chunks = iter(stream)
-    if not (call.buffered and call.repeatable):
+    most = within_attempt(call)
+    if not most:
         response.stream = BlockingBody(call, attempt, stream, chunks, ())
         return response
     head: list[bytes] = []
@@ -169,7 +183,7 @@ def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> htt
         for chunk in chunks:
             head.append(chunk)
             size += len(chunk)
-            if size > BUFFER:
+            if size > most:
                 response.stream = BlockingBody(call, attempt, stream, chunks, tuple(head))
                 return response
     except BaseException:
@@ -189,7 +203,8 @@ async def areceive(call: RoutedCall, attempt: Attempt, response: httpx.Response)
     chunks = stream.__aiter__()
     if attempt.wire is None and call.body_until != math.inf:
         chunks = in_time(call, chunks)
-    if not (call.buffered and call.repeatable):
+    most = within_attempt(call)
+    if not most:
         response.stream = AsyncBody(call, attempt, stream, chunks, ())
         return response
     head: list[bytes] = []
@@ -198,7 +213,7 @@ async def areceive(call: RoutedCall, attempt: Attempt, response: httpx.Response)
         async for chunk in chunks:
             head.append(chunk)
             size += len(chunk)
-            if size > BUFFER:
+            if size > most:
                 response.stream = AsyncBody(call, attempt, stream, chunks, tuple(head))
                 return response
     except BaseException:
@@ -208,6 +223,15 @@ async def areceive(call: RoutedCall, attempt: Attempt, response: httpx.Response)
     await stream.aclose()
     response.stream = httpx.ByteStream(b"".join(head))
     return response
+
+
+def within_attempt(call: RoutedCall) -> float:
+    """Return how many bytes of the body belong to the attempt: none of what the caller wants to stream."""
+    if not call.buffered:
+        return 0
+    if call.must_read:
+        return call.must_read + call.must_read / 1000 + PACKAGING
+    return BUFFER if call.repeatable else 0
 
 
 def at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from resilience.core.errors import DeadlineExceededError, ResilienceError
+from resilience.core.errors import BadAnswerError, DeadlineExceededError, ResilienceError
 from resilience.core.outcome import Sent
 from resilience.http.errors import for_client
 from resilience.http.whole import record
@@ -66,6 +66,6 @@ def outcome_of(error: BaseException) -> str:
     """Return the word for a call's end in its event."""
     if isinstance(error, DeadlineExceededError):
         return "deadline"
-    if isinstance(error, ResilienceError):
+    if isinstance(error, ResilienceError) and not isinstance(error, BadAnswerError):
         return "rejected"
     return "failed" if isinstance(error, Exception) else "cancelled"

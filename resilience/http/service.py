@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from resilience.balancing.round_robin import RoundRobin
 from resilience.core.errors import ConfigurationError
+from resilience.core.propagation import header_name
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.discovery.auto import Auto
@@ -15,6 +16,7 @@ from resilience.health.check import HealthCheck
 from resilience.health.ejection import OutlierEjection
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
+from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
 from resilience.policies.retry import Retry
 
@@ -41,16 +43,18 @@ class Service:
     """How to call one upstream. ``None`` drops a stage; ``dataclasses.replace`` makes variations.
 
     Durations are seconds or ``timedelta``. `discovery`: ``Auto()``, ``Dns(…)``, ``Static([…])`` or any resolver.
-    `balancer`: any balancer; a template, each service gets its own. `total_timeout`: deadline of the whole call; None
-    is 30 s up to the final response's headers, a number covers the body of calls that are not streamed too.
-    `attempt_timeout`: one attempt, to its headers. `connect_timeout`: one dial; None is httpx's own limit, and 1 s while
-    another endpoint is ready. `retry`, `budget`, `circuit`: as named; `circuit` is a template, each endpoint has its
-    own. `health`: active probes. `hedge`: a second request when the first is slow. `max_in_flight`: calls per endpoint
-    (100, as httpx's `max_connections`); beyond it another endpoint, then a queue. `ejection`: leaves out endpoints that
-    fail more often than the others. `panic`: share of endpoints that must be well, in [0, 1); with fewer, health and
-    ejection are ignored, and 0 is never. `slow_start`: seconds in which an endpoint that joins or comes back gets its
-    full share. `overprovisioning`: what a tier carries beyond its part, from 1; calls spill into the next tier when
-    less than its inverse is ready, and with None only when nothing is.
+    `balancer`: any balancer; a template, each service gets its own. `total_timeout`: deadline of the whole call;
+    None is 30 s up to the final response's headers, a number covers the body of calls that are not streamed too.
+    `attempt_timeout`: one attempt, to its headers. `connect_timeout`: one dial; None is httpx's own limit, and 1 s
+    while another endpoint is ready. `retry`, `budget`, `circuit`: as named; `circuit` is a template, each endpoint
+    has its own. `health`: active probes. `hedge`: a second request when the first is slow. `guard`: refuses bad
+    answers within the attempt. `deadline_header`: the name of a header that tells the server how many milliseconds
+    are left, such as ``x-deadline-ms``. `max_in_flight`: calls per endpoint (100, as httpx's `max_connections`);
+    beyond it another endpoint, then a queue. `ejection`: leaves out endpoints that fail more often than the others.
+    `panic`: share of endpoints that must be well, in [0, 1); with fewer, health and ejection are ignored, and 0 is
+    never. `slow_start`: seconds in which an endpoint that joins or comes back gets its full share.
+    `overprovisioning`: what a tier carries beyond its part, from 1; calls spill into the next tier when less than
+    its inverse is ready, and with None only when nothing is.
 
     Raises ConfigurationError, naming the field, for values out of range.
     """
@@ -65,6 +69,8 @@ class Service:
     circuit: CircuitBreaker | None = field(default_factory=CircuitBreaker, compare=False)
     health: HealthCheck | None = None
     hedge: Hedge | None = None
+    guard: Guard | None = None
+    deadline_header: str | None = None
     max_in_flight: int | None = MAX_IN_FLIGHT
     ejection: OutlierEjection | None = None
     panic: float = PANIC
@@ -84,6 +90,9 @@ class Service:
         _expect("circuit", self.circuit, CircuitBreaker)
         _expect("health", self.health, HealthCheck)
         _expect("hedge", self.hedge, Hedge)
+        _expect("guard", self.guard, Guard)
+        if self.deadline_header is not None:
+            object.__setattr__(self, "deadline_header", header_name("deadline_header", self.deadline_header))
         _expect("ejection", self.ejection, OutlierEjection)
         _number("panic", self.panic, "a number from 0 to below 1", lambda number: 0 <= number < 1)
         if self.overprovisioning is not None:

@@ -19,6 +19,7 @@ from resilience.core.slots import Line
 from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
+from resilience.http.circuits import apply_template
 from resilience.http.classify import classify
 from resilience.http.deadline_header import DeadlineHeader
 from resilience.http.fitness import Fitness, balancing
@@ -145,6 +146,7 @@ class Upstream:
             self._limit = total.limit  # `limits=` was given, and takes the place of the default
         balancer, slow_start = balancing(service, runtime)
         self.room = Room(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
+        apply_template(service.circuit, self.room, listeners.failed)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
         self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
         innermost = (service.guard, DeadlineHeader(service.deadline_header) if service.deadline_header else None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
+from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError, require
 from resilience.core.units import whole
 from resilience.policies.models import fits, is_model, parses
@@ -43,7 +44,8 @@ class Guard(Policy):
     Of responses: `status`: the statuses that are good (a number, a range, or several; without it all are let through,
     for others to judge). `content_type`: media types, with ``*`` as a wildcard (``application/*json``). `max_bytes`:
     the largest body, decompressed (from 0). `json`: the body must be JSON. `model`: a pydantic model or msgspec struct
-    that the JSON must fit. Rules of the body pass over error statuses (400 and above) and bodiless ones.
+    that the JSON must fit. Rules of the body pass over error statuses (400 and above), bodiless answers, and what a
+    client's caller streams.
 
     Of any value: `model` (the value must fit), and `check`: a function that returns False, or raises, for what is bad.
     Belongs innermost, inside retry and circuit. Raises ConfigurationError.
@@ -72,13 +74,18 @@ class Guard(Policy):
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through and look at what it brings."""
+        most = math.inf if self.max_bytes is None else self.max_bytes
+        if self.max_bytes is not None or self.json or self.model is not None:
+            call.must_read = max(call.must_read, most, 1)
         reply = await proceed(call)
         broken = self.judge_head(reply)
+        content: bytes | None = None
         if broken is None and call.read is not None and self._reads(reply):
-            limit = math.inf if self.max_bytes is None else self.max_bytes
-            if not await call.read(reply, limit):
-                broken = self._too_large()
-        broken = broken or self.judge(reply)
+            content = await call.read(reply, most)
+            broken = self._too_large() if content is None else None
+        # What a client's caller streams is not looked into.
+        streamed = isinstance(call, RoutedCall) and not call.buffered
+        broken = broken or (self._ask(reply) if streamed else self.judge(reply, content))
         if broken is None:
             return reply
         if call.discard is not None:
@@ -107,16 +114,17 @@ class Guard(Policy):
                 return Broken("content_type", f"content type {given or 'missing'}")
         return None
 
-    def judge(self, reply: Any, /) -> Broken | None:  # noqa: ANN401
-        """Look at the body, or at the value, and ask `check`."""
+    def judge(self, reply: Any, content: bytes | None = None, /) -> Broken | None:  # noqa: ANN401
+        """Look at body or value, and ask `check`; `content` is a body that the reply itself has not read."""
         status = getattr(reply, "status_code", None)
-        broken = self._judge_body(reply, status) if isinstance(status, int) else self._judge_value(reply)
+        broken = self._judge_body(reply, status, content) if isinstance(status, int) else self._judge_value(reply)
         return broken or self._ask(reply)
 
-    def _judge_body(self, reply: Any, status: int) -> Broken | None:  # noqa: ANN401
+    def _judge_body(self, reply: Any, status: int, content: bytes | None) -> Broken | None:  # noqa: ANN401
         if not self._reads(reply):
             return None
-        content: bytes = reply.content
+        if content is None:
+            content = cast("bytes", reply.content)
         if self.max_bytes is not None and len(content) > self.max_bytes:
             return self._too_large()
         if not _has_body(status) or not (self.json or self.model is not None):

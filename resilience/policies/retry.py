@@ -15,6 +15,7 @@ from resilience.core.call import NEVER, Elsewhere
 from resilience.core.errors import CircuitOpenError, ConfigurationError, RejectedError, require
 from resilience.core.events import RetryScheduled
 from resilience.core.outcome import Err, Ok, Verdict
+from resilience.core.propagation import gave_up
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.policies.budget import Budget, RetryBudget
@@ -145,6 +146,7 @@ class Retry(StraightPolicy):
             step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why
+                gave_up("rejected" if _rejected(outcome) else step.why)
                 return _hand_over(outcome if real is state.lost else real, call, records)
             waited = call.waited = step.delay
             call.sends_left -= 1
@@ -157,6 +159,7 @@ class Retry(StraightPolicy):
             elif _rejected(outcome) and not self._judge(outcome, call).retry:
                 # Nothing of this attempt was sent. What did happen to the call is what was there before.
                 call.why = f"rejected: {type(outcome.error).__name__}"
+                gave_up("rejected")
                 gone = real is state.lost or len(call.attempts) > sends
                 return _hand_over(outcome if gone else real, call, records)
 

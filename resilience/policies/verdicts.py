@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.errors import BadAnswerError, ConfigurationError, DeadlineExceededError, RejectedError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Sent, Verdict
+from resilience.core.propagation import NO_RETRY_HEADER, gave_up
 from resilience.runtimes.blocking import wall_clock
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ def judge_status(status: int, headers: Mapping[str, str]) -> Verdict:
     verdict = _STATUS.get(status)
     if verdict is None:
         return GOOD
+    if verdict.retry and headers.get(NO_RETRY_HEADER) == "1":
+        # A tier below has used up its attempts: another one of ours would have the same tried again, and so would one
+        # of those above us.
+        gave_up("marked")
+        return Verdict(verdict.blame, retry=False, sent=_ANSWERED, binds_service=verdict.binds_service)
     if verdict.retry and "retry-after" in headers:
         after = retry_after(headers)
         if after is not None:

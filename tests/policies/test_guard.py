@@ -120,9 +120,8 @@ class Unread(Policy):
 
     async def around(self, call, proceed):
         async def read(reply, most):
-            reply.body = reply.body[: int(min(most, 1000)) + 1]
-            reply.content = reply.body
-            return len(reply.body) <= most
+            assert call.must_read >= most
+            return reply.body if len(reply.body) <= most else None
 
         async def discard(reply):
             self.dropped.append(reply)
@@ -149,10 +148,11 @@ def test_bodies_are_read_up_to_the_ceiling_and_bad_replies_dropped():
     with pytest.raises(BadAnswerError, match="larger than 10 bytes"):
         Pipeline(client, Guard(max_bytes=10)).call(lambda: large)
     assert client.dropped == [large]
-    assert len(large.body) == 11
     streamed = Reply(b"never looked at")
     assert Pipeline(client, Guard(status=200)).call(lambda: streamed) is streamed
-    assert not hasattr(streamed, "content")
+    broken = Reply(b"<html>")
+    with pytest.raises(BadAnswerError, match="not JSON"):
+        Pipeline(client, Guard(json=True)).call(lambda: broken)
 
 
 @pytest.mark.parametrize(

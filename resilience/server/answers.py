@@ -1,0 +1,71 @@
+"""What both kinds of middleware decide: how long a request may take, and which answer a failure of ours becomes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, header_name, seconds_left
+from resilience.core.units import seconds as in_seconds
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_MARKED_FROM = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a middleware is set up; see :class:`~resilience.server.asgi.DeadlineMiddleware`."""
+
+    header: str = DEADLINE_HEADER
+    no_retry_header: str = NO_RETRY_HEADER
+    at_most: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments and take over their plain forms."""
+        object.__setattr__(self, "header", header_name("header", self.header))
+        object.__setattr__(self, "no_retry_header", header_name("no_retry_header", self.no_retry_header))
+        if self.at_most is not None:
+            object.__setattr__(self, "at_most", in_seconds("at_most", self.at_most))
+
+    def limit(self, header: str | None, /) -> float:
+        """Return the seconds a request may take; infinite when nobody has said, 0 or less when its time is over."""
+        left = seconds_left(header)
+        own: float = math.inf if self.at_most is None else self.at_most  # type: ignore[assignment]  # a float now
+        return own if left is None else min(own, left)
+
+    @staticmethod
+    def marks(status: int, *, exhausted: bool) -> bool:
+        """Tell whether an answer is to say that trying again is of no use."""
+        return exhausted and status >= _MARKED_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the middleware's own."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def answer_for(error: DeadlineExceededError | RejectedError, /) -> Answer:
+    """Return 504 for a deadline that has passed, 503 for what was turned away, with the seconds to wait if known."""
+    if isinstance(error, DeadlineExceededError):
+        return _answer(504, "Gateway Timeout", ())
+    wait = error.retry_after
+    known = wait is not None and 0 <= wait < math.inf
+    return _answer(503, "Service Unavailable", (("retry-after", str(math.ceil(wait))),) if known and wait else ())
+
+
+TOO_LATE = "the caller's deadline had passed when the request arrived"
+
+
+def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...]) -> Answer:
+    body = reason.encode()
+    plain = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
+    return Answer(status, reason, (*plain, *headers), body)

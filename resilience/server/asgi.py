@@ -1,0 +1,91 @@
+"""ASGI: for FastAPI, Starlette, Quart, Django's async side, and whatever else speaks it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.outcome import Sent
+from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
+from resilience.runtimes.entry import deadline
+from resilience.server.answers import TOO_LATE, Options, answer_for
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from datetime import timedelta
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class DeadlineMiddleware:
+    """Answer each HTTP request within the time that its caller will wait, and say when trying again is of no use.
+
+    The deadline holds for every call made through this library while the request is being answered. `header`: carries
+    the milliseconds left (``x-deadline-ms``); malformed ones are ignored. `at_most`: seconds that bound what callers
+    may ask for, and hold where they ask for nothing. A request that arrives too late is answered with 504, unhandled
+    errors of ours with 504 (deadline) or 503 (turned away). `no_retry_header`: marks answers of 500 and above when a
+    call made for them has failed for good (``x-no-retry``). Raises ConfigurationError.
+
+    ::
+
+        app.add_middleware(resilience.server.DeadlineMiddleware, at_most=30.0)
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        header: str = DEADLINE_HEADER,
+        no_retry_header: str = NO_RETRY_HEADER,
+        at_most: float | timedelta | None = None,
+    ) -> None:
+        self._app = app
+        self._options = Options(header=header, no_retry_header=no_retry_header, at_most=at_most)
+        self._header = self._options.header.encode()
+        self._mark = (self._options.no_retry_header.encode(), b"1")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == self._header), None)
+        limit = self._options.limit(given)
+        answering = Inbound()
+        begun = False
+
+        async def marking(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                if self._options.marks(message["status"], exhausted=answering.exhausted):
+                    message = {**message, "headers": [*message.get("headers", ()), self._mark]}
+            await send(message)
+
+        token = inbound.set(answering)
+        try:
+            await self._within(limit, scope, receive, marking)
+        except (DeadlineExceededError, RejectedError) as error:
+            if begun:
+                raise
+            answering.exhausted = True
+            answer = answer_for(error)
+            headers = [(name.encode(), value.encode()) for name, value in answer.headers]
+            await marking({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+        finally:
+            inbound.reset(token)
+
+    async def _within(self, limit: float, scope: Scope, receive: Receive, send: Send) -> None:
+        if limit <= 0:
+            raise DeadlineExceededError(TOO_LATE, sent=Sent.NO)
+        if limit == math.inf:
+            await self._app(scope, receive, send)
+            return
+        with deadline(limit):
+            await self._app(scope, receive, send)
