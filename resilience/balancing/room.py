@@ -156,6 +156,9 @@ class Room(Settling):
                 return attempt
         if call.tried and self._only_full(call, now):
             return None
+        return self._at_any(call, usable, now)
+
+    def _at_any(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
         for _ in range(len(self.endpoints) + 1):
             endpoint = self.balancer.pick(call, usable)
@@ -203,6 +206,8 @@ class Room(Settling):
         attempt.until = min(call.deadline, now + call.attempt_timeout)
         attempt.waited, call.waited = call.waited, 0.0
         attempts.append(attempt)
+        if self.watch is not None and permit is not None:
+            self.watch.begun(attempt, call.request)
         call.tried += (endpoint,)
         return attempt
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from resilience.core.events import AttemptEnded, CircuitChanged
 from resilience.core.outcome import Blame, Sent
@@ -15,8 +16,24 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
     from resilience.core.events import Event
     from resilience.core.outcome import Verdict
-    from resilience.core.ports import Balancer
+    from resilience.core.ports import Balancer, Circuit
     from resilience.core.slots import Line, Slots
+
+
+class CircuitWatch(Protocol):
+    """Somebody who watches circuits more closely than events tell."""
+
+    def begun(self, attempt: Attempt, request: object, /) -> None:
+        """Hear that an attempt is about to be sent."""
+        ...
+
+    def ended(self, attempt: Attempt, verdict: Verdict, /) -> None:
+        """Hear how an attempt went."""
+        ...
+
+    def changed(self, endpoint: Endpoint, transition: Any, /) -> None:  # noqa: ANN401 - the circuit's own Transition
+        """Hear that a circuit has changed its state."""
+        ...
 
 
 class Settling:
@@ -42,6 +59,10 @@ class Settling:
         """Told of each verdict."""
         self.on_closed: Callable[[Endpoint], None] | None = None
         """Told of each circuit that has closed again."""
+        self.watch: CircuitWatch | None = None
+        """Told of circuits in pybreaker's words; None where nobody listens."""
+        self.counts: Callable[[BaseException], bool] | None = None
+        """Tells whether an exception counts in circuits; None when all do."""
         self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
         self._emit = emit
         self._hears = hears
@@ -87,8 +108,7 @@ class Settling:
         elif verdict.sent is not Sent.NO and verdict.blame is Blame.BAD:
             endpoint.observe(now - attempt.started)
         if attempt.permit is not None and endpoint.circuit is not None:
-            for transition in endpoint.circuit.settle(attempt.permit, verdict, now=now):
-                self.changed(endpoint, transition)
+            self._count(attempt, endpoint.circuit, verdict, now)
         if self.on_verdict is not None:
             self.on_verdict(endpoint, verdict)
         if self._observe is not None:
@@ -107,11 +127,21 @@ class Settling:
                 )
             )
 
+    def _count(self, attempt: Attempt, circuit: Circuit, verdict: Verdict, now: float) -> None:
+        if self.counts is not None and attempt.error is not None and not self.counts(attempt.error):
+            verdict = replace(verdict, blame=Blame.UNKNOWN)
+        for transition in circuit.settle(attempt.permit, verdict, now=now):
+            self.changed(attempt.endpoint, transition)
+        if self.watch is not None:
+            self.watch.ended(attempt, verdict)
+
     def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
         """Tell everybody that a circuit has changed its state."""
         self._emit(
             CircuitChanged(self.service, endpoint.label, transition.state, transition.reason, transition.open_for)
         )
+        if self.watch is not None:
+            self.watch.changed(endpoint, transition)
         if transition.state == "closed" and self.on_closed is not None:
             self.on_closed(endpoint)
         # Whoever waits for a slot here should hear of it: to fail fast, or to come in.

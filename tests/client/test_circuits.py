@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import httpx
+import pybreaker
 import pytest
 
 import resilience
@@ -197,7 +198,90 @@ def test_ten_threads_through_one_circuit_run_in_parallel(server: Server) -> None
     assert most == 10
 
 
-async def test_circuits_of_one_service_are_told_apart_by_pybreaker_listeners(mode: str, server: Server) -> None:
+class Watching(pybreaker.CircuitBreakerListener):
+    """Writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.views: set[Any] = set()
+
+    def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+        self.views.add(cb)
+        self.heard.append(("before", cb.name, args[0].method))
+
+    def success(self, cb: Any) -> None:
+        self.heard.append(("success", cb.name, cb.fail_counter))
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        self.heard.append(("failure", cb.name, type(exc).__name__))
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        self.heard.append(("change", cb.name, old_state.name, new_state.name))
+
+
+async def test_pybreaker_listeners_of_a_template_hear_of_each_endpoint_by_name(mode: str, fleet: Fleet) -> None:
+    watching = Watching()
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=60, listeners=[watching])
+    fleet[0].fault(status=503)
+    fleet[1].fault(reset="after")
+    async with Face(mode, services={NAME: static(*fleet, circuit=circuit)}) as face:
+        for _ in range(3):
+            await ask(face, fleet[0], 1)
+    names = [server.address for server in fleet]
+    assert {event[1] for event in watching.heard if event[0] == "before"} == set(names)
+    assert ("failure", names[0], "ConnectionError") in watching.heard
+    assert ("failure", names[1], "ReadError") in watching.heard
+    assert ("success", names[2], 0) in watching.heard
+    changes = [event for event in watching.heard if event[0] == "change"]
+    assert sorted(changes) == [("change", name, "closed", "open") for name in names[:2]]
+    assert circuit.current_state == "closed"  # the template itself guards nothing
+
+
+async def test_what_they_see_can_be_looked_at_and_not_touched(mode: str, server: Server) -> None:
+    watching = Watching()
+    circuit = resilience.CircuitBreaker(listeners=[watching], probes=2, open_for=3, consecutive_failures=4)
+    async with Face(mode, services={NAME: static(server, circuit=circuit)}) as face:
+        await ask(face, server, 1)
+    (view,) = watching.views
+    assert isinstance(view, pybreaker.CircuitBreaker)
+    assert (view.name, view.current_state, view.state.name) == (server.address, "closed", "closed")
+    assert (view.fail_counter, view.success_counter, view.fail_max, view.reset_timeout, view.success_threshold) == (
+        0,
+        0,
+        4,
+        3.0,
+        2,
+    )
+    for method in (view.open, view.close, view.half_open, lambda: view.call(print), lambda: view(print)):
+        with pytest.raises(TypeError, match="belongs to a client"):
+            method()
+    for name in ("state", "fail_max", "reset_timeout"):
+        with pytest.raises(AttributeError):
+            setattr(view, name, 1)
+
+
+async def test_a_pybreaker_listener_that_raises_breaks_nothing(mode: str, server: Server) -> None:
+    class Broken(pybreaker.CircuitBreakerListener):
+        def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+            raise ZeroDivisionError
+
+        success = before_call
+
+    circuit = resilience.CircuitBreaker(listeners=[Broken()])
+    async with Face(mode, services={NAME: static(server, circuit=circuit)}) as face:
+        assert await ask(face, server, 3) == {"200": 3}
+        assert face.in_flight() == 0
+
+
+async def test_what_a_template_excludes_counts_in_no_circuit(mode: str, server: Server) -> None:
+    server.fault(reset="after")
+    circuit = resilience.CircuitBreaker(minimum_calls=3, exclude=(httpx.ReadError,))
+    async with Face(mode, services={NAME: static(server, circuit=circuit, retry=ALONE)}) as face:
+        assert await ask(face, server, 10) == {"ReadError": 10}
+        assert circuit_of(face, server) == "closed"
+
+
+async def test_events_tell_which_circuit_opened(mode: str, server: Server) -> None:
     told: list[Any] = []
     server.kill()
     async with Face(mode, services={NAME: static(server, retry=ALONE)}, listeners=[told.append]) as face:
