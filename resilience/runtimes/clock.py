@@ -30,7 +30,7 @@ class StuckError(RuntimeError):
     """Everybody waits for something that cannot come; in real time, the program would hang here."""
 
 
-class Over(BaseException):  # noqa: N818 - no error: it ends the threads that are left when a clock's time is over
+class Over(BaseException):
     """The clock has been stopped; a BaseException, so that nobody takes it for a failure."""
 
 
@@ -61,12 +61,13 @@ class Wake:
 
 
 class Clock:
-    """The time, and whose turn it is. `limit`: virtual seconds after which a program counts as stuck that only waits."""
+    """The time, and whose turn it is. `limit`: virtual seconds after which a program counts as stuck."""
 
     def __init__(self, *, seed: int = 0, limit: float = DAY) -> None:
         # Not before the real time, nor before what state may have seen of an earlier clock; a whole number.
         self.start = float(math.ceil(max(time.monotonic(), _LATEST[0])))
         self.limit = limit
+        self.seed = seed
         self.random = random.Random(seed).random  # noqa: S311 - for repetition
         self.slept: list[float] = []
         """What was asked of `sleep`, in order."""

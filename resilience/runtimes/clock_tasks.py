@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from anyio.to_thread import current_default_thread_limiter
@@ -44,12 +44,16 @@ class TaskRuntime(AnyioRuntime):
         self.now = clock.now
         self.random = clock.random
 
-    async def sleep(self, seconds: float, /) -> None:  # type: ignore[override]
+    async def sleep(self, seconds: float, /) -> None:
+        """Let `seconds` of virtual time pass, and note it."""
+        self.clock.slept.append(seconds)
+        await self.pass_time(seconds)
+
+    async def pass_time(self, seconds: float, /) -> None:
         """Let `seconds` of virtual time pass."""
         if anyio.current_time() != self.clock.now():
             message = "this event loop does not live by the virtual clock: start it with clock.run(function)"
             raise RuntimeError(message)
-        self.clock.slept.append(seconds)
         await anyio.sleep(seconds)
 
 
@@ -62,9 +66,9 @@ class LoopOnClock:
     def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
         if not isinstance(loop, asyncio.SelectorEventLoop):
             message = f"virtual time runs on asyncio's own event loops, not on {type(loop).__name__}"
-            raise RuntimeError(message)
+            raise RuntimeError(message)  # noqa: TRY004 - no argument of the user's
         self._clock = clock
-        self._loop: Any = loop
+        self._loop = cast("Any", loop)
         self._selector = self._loop._selector  # noqa: SLF001 - asyncio has no other way in for a loop that runs already
         self._wake = Wake()
         self._limiter: anyio.CapacityLimiter | None = None

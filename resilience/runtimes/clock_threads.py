@@ -57,8 +57,12 @@ class ThreadRuntime(BlockingRuntime):
         return ClockGate(self.clock)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Let `seconds` of virtual time pass."""
+        """Let `seconds` of virtual time pass, and note it."""
         self.clock.slept.append(seconds)
+        await self.pass_time(seconds)
+
+    async def pass_time(self, seconds: float, /) -> None:
+        """Let `seconds` of virtual time pass."""
         self.clock.wait(self.clock.now() + max(0.0, seconds))
 
     async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import threading
 import time
@@ -31,7 +32,7 @@ _entered = [0]
 class World(ThreadRuntime):
     """The runtime for threads on a clock, and the way to everything else that is on it."""
 
-    __slots__ = ("_loop", "_token", "around", "background", "tasks")
+    __slots__ = ("_chance", "_loop", "_token", "around", "background", "tasks")
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -40,6 +41,8 @@ class World(ThreadRuntime):
         self.background = self.tasks.background = ClockBackground(clock, self.around)
         self._token: Token[Ambient | None] | None = None
         self._loop: LoopOnClock | None = None
+        self._chance: Any = None
+        """What the ``random`` module was about to say: inside it begins anew from the clock's seed."""
 
     def in_place_of(self, runtime: Runtime, /) -> Runtime:
         """Return itself for threads, and its twin for tasks."""
@@ -61,10 +64,11 @@ class World(ThreadRuntime):
             self._loop = LoopOnClock(self.clock, loop)
             self._loop.enter()
         self._token = ambient.set(Ambient(_translated(ambient.get(), self), self))
+        self._chance = random.getstate()
+        random.seed(self.clock.seed)
         with _lock:
             _entered[0] += 1
-            time.monotonic, time.sleep = _told_time, _told_sleep
-            asyncio.BaseEventLoop.run_forever = _told_to_run  # type: ignore[method-assign]
+            _put(_told_time, _told_sleep, _told_to_run)
 
     def leave(self, error: BaseException | None) -> StuckError | None:
         """End what is left and go back to the time that was before; return what `error` means, if it was ours."""
@@ -74,11 +78,11 @@ class World(ThreadRuntime):
             self.background.stop()
             self.clock.stop()
         finally:
+            random.setstate(self._chance)
             with _lock:
                 _entered[0] -= 1
                 if not _entered[0]:
-                    time.monotonic, time.sleep = _monotonic, _sleep
-                    asyncio.BaseEventLoop.run_forever = _run_forever  # type: ignore[method-assign]
+                    _put(_monotonic, _sleep, _run_forever)
             if self._loop is not None:
                 self._loop.leave()
         return None if self._loop is None else self._loop.translated(error)
@@ -100,6 +104,11 @@ def _translated(outer: Ambient | None, world: World) -> float:
 
 
 # What `time` and asyncio do meanwhile: for code on a clock, what the clock says; for all other, what they always do.
+
+
+def _put(monotonic: Any, sleep: Any, run_forever: Any) -> None:  # noqa: ANN401 - as the standard library has them
+    time.monotonic, time.sleep = monotonic, sleep
+    asyncio.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
 
 
 def clock_here() -> Clock | None:

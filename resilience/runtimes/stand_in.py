@@ -20,7 +20,7 @@ def replaced(around: Ambient, runtime: Runtime, /) -> Runtime:
     if other is None:
         return runtime
     choose = getattr(other, "in_place_of", None)
-    return other if choose is None else choose(runtime)  # type: ignore[no-any-return]
+    return other if choose is None else choose(runtime)
 
 
 def here(runtime: Runtime, /) -> Runtime:
