@@ -6,39 +6,35 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from resilience.balancing.room import Room
 from resilience.core.call import NEVER, Elsewhere, RoutedCall, ambient
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import DeadlineExceededError
-from resilience.core.events import DEBUG
 from resilience.core.outcome import Sent
 from resilience.core.slots import Line
 from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
 from resilience.http.circuits import apply_template
-from resilience.http.classify import classify
 from resilience.http.deadline_header import DeadlineHeader
 from resilience.http.fitness import Fitness, balancing
-from resilience.http.guarded import read
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
 from resilience.http.service import CONNECT_WITH_ALTERNATIVE, MAX_IN_FLIGHT, TOTAL
+from resilience.http.service_call import ServiceCall
 from resilience.http.whole import options_of
 from resilience.pipeline import compose
 from resilience.runtimes.entry import link
 from resilience.runtimes.stand_in import replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     import httpx
 
-    from resilience.core.events import Event
     from resilience.core.ports import Policy, Proceed, Runtime
     from resilience.core.resolution import Resolution, Target
     from resilience.core.slots import Slots
@@ -51,63 +47,6 @@ if TYPE_CHECKING:
 LONG = 60.0
 # Seconds between the calls that the prober is told of: it only wants to know whether there are any.
 USED_EVERY = 1.0
-
-
-class ServiceCall(RoutedCall):
-    """A call to one of our services. What concerns the service is asked of it when it is needed: mostly, never."""
-
-    classify = staticmethod(classify)  # on the class, where the base has it per call
-
-    def __init__(
-        self, home: Upstream, runtime: Runtime, request: httpx.Request, started: float, deadline: float, operation: str
-    ) -> None:
-        self.runtime = runtime
-        self.request = request
-        self.started = started
-        self.deadline = deadline
-        self.operation = operation
-        self.attempts = []
-        self.home = home
-
-    @property
-    def service(self) -> str:  # type: ignore[override]
-        """Return ``host:port``."""
-        return self.home.name
-
-    @property
-    def sole(self) -> bool:  # type: ignore[override]
-        """Tell whether there is but one endpoint."""
-        return len(self.home.room.endpoints) == 1
-
-    @property
-    def elsewhere(self) -> Callable[[Any], Elsewhere]:  # type: ignore[override]
-        """Return what tells whether an endpoint is ready that the call has not tried."""
-        return self.home.room.elsewhere
-
-    @property
-    def discard(self) -> Callable[[Any], Awaitable[bool]]:  # type: ignore[override]
-        """Return what drops a reply."""
-        return self.home.exchange.discard  # type: ignore[no-any-return]
-
-    @property
-    def abandon(self) -> Callable[[Any], None] | None:  # type: ignore[override]
-        """Return what ends a send that has lost."""
-        return getattr(self.home.exchange, "abandon", None)
-
-    @property
-    def read(self) -> Callable[[Any, float], Awaitable[bytes | None]] | None:  # type: ignore[override]
-        """Return what shows a guard the body; None where the caller streams it."""
-        return partial(read, self) if self.buffered else None
-
-    @property
-    def emit(self) -> Callable[[Event], None] | None:  # type: ignore[override]
-        """Return what tells the listeners, if any of them hears of attempts."""
-        return self.home.listeners.emit if self.home.listeners.hears(DEBUG) else None
-
-    @property
-    def dial_limit(self) -> Callable[[RoutedCall], float | None]:  # type: ignore[override]
-        """Return what tells how long one dial may take."""
-        return self.home.dial_limit
 
 
 class Upstream:
