@@ -47,6 +47,7 @@ class Upstreams:
         self.listeners = Listeners(listeners)
         self.runtime = runtime
         self.by_origin: dict[tuple[str, str, int | None], Upstream] = {}
+        self._before: dict[tuple[str, str, int | None], Upstream] = {}
         self.stacked = 0
         """Retries that a transport below makes on its own account."""
         self._swept = runtime.now()
@@ -75,6 +76,7 @@ class Upstreams:
             dropped = self._evict_locked(now, room_for=int(found is None))
             if found is None:
                 found = self.by_origin[key] = make(target, service)
+                self._before = {}
         return found, dropped
 
     def _evict_locked(self, now: float, *, room_for: int) -> list[Upstream]:
@@ -88,10 +90,17 @@ class Upstreams:
             gone += idle[len(gone) :][:too_many]
         return [self.by_origin.pop(key) for key in gone]
 
+    def forget(self) -> list[Upstream]:
+        """Begin anew, and return the services met so far; `status` goes on showing them until another is met."""
+        self._lock = threading.Lock()  # in a forked child somebody may hold the old one for good
+        self._before, self.by_origin = self.by_origin or self._before, {}
+        return list(self._before.values())
+
     def status(self) -> Status:
         """Return a snapshot of every service met so far, without those that are about to be dropped."""
         now = self.runtime.now()
-        return snapshot([it for it in list(self.by_origin.values()) if it.busy or now - it.used_at <= IDLE], now)
+        met = list((self.by_origin or self._before).values())
+        return snapshot([it for it in met if it.busy or now - it.used_at <= IDLE], now)
 
     def describe(self) -> Description:
         """Return what is configured, and what is doubtful about it."""

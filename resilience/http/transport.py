@@ -6,16 +6,18 @@ hands it to its chain — retry, then the room that picks an endpoint, then the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from resilience.http.arguments import able, known, pool_options, total_slots
+from resilience.core.slots import Slots
+from resilience.http.arguments import known, pool_options, total_slots
 from resilience.http.exchange import AsyncExchange, BlockingExchange
 from resilience.http.failures import failure, outcome_of, was_cut
-from resilience.http.foreign import AsyncForeignExchange, BlockingForeignExchange
 from resilience.http.origins import Upstreams
 from resilience.http.private import retries_below
+from resilience.http.routed import async_around, blocking_around, connects_itself
 from resilience.http.upstream import Upstream
 from resilience.http.whole import current, ended, record
 from resilience.runtimes.anyio import ANYIO
@@ -45,6 +47,12 @@ class _Base:
     _upstreams: Upstreams
     _runtime: Runtime
     _held: Lease | None = None
+    _exchange: Any
+    _total: Slots | None
+    _anew: Callable[[Slots | None], Any] | None = None
+    """Makes another exchange like the first; None around somebody else's transport."""
+    _inherited: tuple[Any, ...] = ()
+    """What a parent process was using: kept, since clean-up on its event loop would act on what a fork shares."""
 
     def _lease(self) -> Lease:
         """Return this transport's share of the background thread; taken when the first name has to be looked up."""
@@ -56,6 +64,17 @@ class _Base:
         held, self._held = self._held, None
         if held is not None:
             held.release()
+
+    def _in_child(self) -> None:
+        """Begin anew in a forked child: connections are the parent's, and slots and locks its other threads'."""
+        for upstream in self._upstreams.forget():
+            upstream.close()
+        if self._total is not None:
+            self._total = Slots(self._total.limit)
+        if self._anew is not None:
+            self._inherited += (self._exchange,)
+            self._exchange.leave_behind()
+            self._exchange = self._anew(self._total)
 
     def _whole(self) -> Whole | None:
         """Return the call of the client around, unless that is a client of somebody else's.
@@ -137,11 +156,13 @@ class Transport(_Base, httpx.BaseTransport):
         )
         if transport is None:
             context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-            self._exchange: Any = BlockingExchange(context, options, self._total)
+            self._anew = partial(BlockingExchange, context, options)
+            self._exchange = self._anew(self._total)
         else:
-            self._exchange = BlockingForeignExchange(able(transport, "handle_request"))
-        self._foreign = transport is not None
+            self._exchange = blocking_around(transport)
+        self._below = transport
         self._upstreams.stacked = retries_below(transport)
+        BACKGROUND.after_fork(self._in_child)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
@@ -172,7 +193,7 @@ class Transport(_Base, httpx.BaseTransport):
         return response
 
     def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = known(service, target, foreign=self._foreign)
+        resolution = known(service, target, foreign=connects_itself(self._below, service))
         return Upstream(
             target,
             service,
@@ -190,7 +211,8 @@ class Transport(_Base, httpx.BaseTransport):
             self._exchange.close_endpoint(endpoint)
 
     def close(self) -> None:
-        """Close the connections, and stop what goes on in the background."""
+        """Close the connections, and stop what goes on in the background. Used again, it begins anew."""
+        self._upstreams.forget()
         self._end_lease()
         self._exchange.close()
 
@@ -230,11 +252,13 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         )
         if transport is None:
             context = httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
-            self._exchange: Any = AsyncExchange(context, options, self._total)
+            self._anew = partial(AsyncExchange, context, options)
+            self._exchange = self._anew(self._total)
         else:
-            self._exchange = AsyncForeignExchange(able(transport, "handle_async_request"))
-        self._foreign = transport is not None
+            self._exchange = async_around(transport)
+        self._below = transport
         self._upstreams.stacked = retries_below(transport)
+        BACKGROUND.after_fork(self._in_child)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
@@ -265,7 +289,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
         return response
 
     def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = known(service, target, foreign=self._foreign)
+        resolution = known(service, target, foreign=connects_itself(self._below, service))
         return Upstream(
             target,
             service,
@@ -283,6 +307,7 @@ class AsyncTransport(_Base, httpx.AsyncBaseTransport):
             await self._exchange.close_endpoint(endpoint)
 
     async def aclose(self) -> None:
-        """Close the connections, and stop what goes on in the background."""
+        """Close the connections, and stop what goes on in the background. Used again, it begins anew."""
+        self._upstreams.forget()
         self._end_lease()
         await self._exchange.close()

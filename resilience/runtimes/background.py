@@ -70,6 +70,12 @@ class BackgroundThread:
         self._lost: list[object] = []
         """What a parent process was running: kept, since clean-up would act on its epoll set, which a fork shares."""
         self._watched = False
+        self._told: set[weakref.WeakMethod[Callable[[], None]]] = set()
+
+    def after_fork(self, method: Callable[[], None], /) -> None:
+        """Have a bound method called in every forked child, while its object lives; after the jobs have begun again."""
+        self._told.add(weakref.WeakMethod(method, self._told.discard))
+        self._watch()
 
     def acquire(self, owner: object = None, /) -> Lease:
         """Return a lease: a ``Background`` of one's own. It ends by `release`, or when `owner` is collected."""
@@ -92,13 +98,16 @@ class BackgroundThread:
     def start(self) -> Life:
         """Return the running life, beginning one if need be; to be called with `lock` held."""
         if self._life is None:
-            if not self._watched and hasattr(os, "register_at_fork"):
-                self._watched = True
-                itself = weakref.ref(self)
-                os.register_at_fork(after_in_child=lambda: _restart(itself()))
+            self._watch()
             self._life = life = self.new_life()
             self._last = life.thread
         return self._life
+
+    def _watch(self) -> None:
+        if not self._watched and hasattr(os, "register_at_fork"):
+            self._watched = True
+            itself = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _restart(itself()))
 
     def new_life(self) -> Life:
         """Start a thread."""
@@ -135,6 +144,10 @@ class BackgroundThread:
             self._life = self._last = None
         for lease in list(self._leases):
             self._lost += lease.restart()
+        for reference in list(self._told):
+            method = reference()
+            if method is not None:
+                method()
 
 
 def _restart(background: BackgroundThread | None) -> None:
