@@ -14,7 +14,8 @@ from resilience.core.call import NEVER
 from resilience.core.errors import ConfigurationError
 from resilience.http.failures import outcome_of
 from resilience.http.status import Description, Status
-from resilience.http.transport import FAILED, AsyncTransport, Transport
+from resilience.http.transport import AsyncTransport, Transport
+from resilience.http.transport_base import FAILED
 from resilience.http.whole import OPTIONS, Whole, current, ended, record
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ the balancer, and a slot given back.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from resilience.balancing.bounds import at_the_earliest, bound_until, open_to
-from resilience.balancing.refusals import asked_to_stay_away, refusal, tired_of_waiting
+from resilience.balancing.refusals import asked_to_stay_away, refusal
 from resilience.balancing.settling import Settling
+from resilience.balancing.waiting import stand_in, wait_for_total
 from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
-from resilience.core.errors import Rerouted
+from resilience.core.errors import OverloadedError, Rerouted
 from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Ok, Sent, Verdict
 from resilience.core.tally import Tally
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from resilience.core.endpoint import Endpoint
     from resilience.core.events import Event
     from resilience.core.ports import Balancer, Proceed
-    from resilience.core.slots import Line, Slots, Waiter
+    from resilience.core.slots import Line, Slots
 
 # An attempt that was cut is blamed on its endpoint when it had at least this long (seconds), and three times what it
 # usually takes: then it hung, and was not merely begun too late.
@@ -150,9 +150,11 @@ class Room(Settling):
         def usable(endpoint: Endpoint) -> bool:
             return endpoint.ready(now) and (endpoint not in call.tried or bound_until(call, endpoint) <= now)
 
-        if call.hedging or not call.repeatable:
+        if call.hedging:
+            return self._beside(call, now)
+        if not call.repeatable:
             attempt = self._at_a_closed_circuit(call, usable, now)
-            if attempt is not None or call.hedging:  # a hedge never probes
+            if attempt is not None:
                 return attempt
         if call.tried and self._only_full(call, now):
             return None
@@ -168,6 +170,22 @@ class Room(Settling):
             if attempt is not None:
                 return attempt
         return None
+
+    def _beside(self, call: RoutedCall, now: float) -> Attempt:
+        """Return an attempt where no other send of the call is, or raise: a hedge neither probes nor stands in line."""
+        alone = call.sole
+
+        def usable(endpoint: Endpoint) -> bool:
+            closed = endpoint.circuit is None or endpoint.circuit.state == "closed"
+            return closed and endpoint.ready(now) and (alone or endpoint not in call.tried)
+
+        attempt = self._at_any(call, usable, now)
+        if attempt is not None:
+            return attempt
+        if not any(open_to(call, endpoint, now) for endpoint in self.endpoints):
+            raise refusal(self.service, self.endpoints, now)
+        message = f"no other endpoint of {self.service} is free for a second send"
+        raise OverloadedError(message, service=self.service)
 
     def _at_a_closed_circuit(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
@@ -245,13 +263,13 @@ class Room(Settling):
             wanted = wanted or [e for e in open_now if bound_until(call, e) <= now]
             if not wanted:
                 raise asked_to_stay_away(self.service, call, open_now, now)
-            slots = await self._stand_in(self.line, [endpoint.slots for endpoint in wanted], call, give_up)
+            slots = await stand_in(self, self.line, [endpoint.slots for endpoint in wanted], call, give_up)
             if slots is not None:
                 endpoint = next((e for e in wanted if e.slots is slots), None)
                 if endpoint is None or not endpoint.fit:
                     slots.give_back()
                 else:
-                    await self._wait_for_total(slots, call, give_up)
+                    await wait_for_total(self, slots, call, give_up)
                     attempt = self._permitted(call, endpoint, runtime.now())
                     if attempt is not None:
                         return attempt
@@ -259,36 +277,3 @@ class Room(Settling):
             attempt = self._begin(call)
             if attempt is not None:
                 return attempt
-
-    async def _stand_in(self, line: Line, wanted: list[Slots], call: RoutedCall, give_up: float) -> Slots | None:
-        """Take one of the slots, waiting for it in their line; None when the line was stirred."""
-        runtime = call.runtime
-        waiter: Waiter | None = line.join(runtime.gate(), wanted, longest=math.inf)
-        assert waiter is not None  # noqa: S101 - the line has no end
-        if waiter.slots is not None:
-            return waiter.slots
-        try:
-            opened = await waiter.gate.wait(min(call.deadline, give_up) - runtime.now())
-        except BaseException:
-            line.leave(waiter)
-            raise
-        if not opened:
-            line.leave(waiter)
-            raise tired_of_waiting(self, self.endpoints, call, runtime.now())
-        if waiter.slots is None:
-            # Woken while still in the line, when a stream was abandoned: leave it, or a slot would go to nobody.
-            line.leave(waiter)
-            return None
-        return waiter.slots
-
-    async def _wait_for_total(self, slots: Slots, call: RoutedCall, give_up: float) -> None:
-        # With the endpoint's slot in hand: nobody who has one of the client's waits for an endpoint's, so no deadlock.
-        total = self.total
-        if total is None:
-            return
-        try:
-            while await self._stand_in(total.line, [total], call, give_up) is None:
-                self.settle_abandoned()
-        except BaseException:
-            slots.give_back()
-            raise

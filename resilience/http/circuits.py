@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from resilience.policies.breaker import CircuitBreaker
 
 
-def apply_template(template: CircuitBreaker | None, room: Settling, failed: Callable[[object], None]) -> None:
+def apply_template(
+    template: CircuitBreaker | None, room: Settling, failed: Callable[[object, Exception], None]
+) -> None:
     """Have the room's circuits watched by the template's pybreaker listeners, and blind to what it excludes.
 
     `failed` is told of each listener that raised.

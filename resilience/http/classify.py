@@ -64,12 +64,15 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         return _CUT_UNSENT if wire.cut else CONNECT_FAILED
     if kind in _TIMED_OUT and wire.cut:
         return _judge_cut(attempt, wire, call.runtime.now())
-    if kind in _DISCONNECTED:
-        if unprocessed(error):
-            # The server has not touched it, but our end may have used up a body that cannot be produced again.
-            return _NOT_PROCESSED if replayable(call.request) else UNKNOWN
-        if wire.reused and wire.received == 0:
-            return _STALE if wire.written else _STALE_UNSENT
+    return _judge_disconnected(error, verdict, wire, call) if kind in _DISCONNECTED else verdict
+
+
+def _judge_disconnected(error: Exception, verdict: Verdict, wire: Wire, call: Call) -> Verdict:
+    if unprocessed(error):
+        # The server has not touched it, but our end may have used up a body that cannot be produced again.
+        return _NOT_PROCESSED if replayable(call.request) else UNKNOWN
+    if wire.reused and wire.received == 0:
+        return _STALE if wire.written else _STALE_UNSENT
     return verdict
 
 

@@ -41,13 +41,13 @@ class Listeners:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception:
-                self.failed(listener)
+            except Exception as error:  # noqa: BLE001 - a broken listener must not break calls
+                self.failed(listener, error)
         if self._log.hears(event.level):
             self._log(event)
 
-    def failed(self, listener: object) -> None:
+    def failed(self, listener: object, error: Exception) -> None:
         """Report a listener that has just raised, the first time."""
         if id(listener) not in self._failed:
             self._failed.add(id(listener))
-            _logger.exception("a listener raised; it will not be reported again: %r", listener)
+            _logger.error("a listener raised; it will not be reported again: %r", listener, exc_info=error)

@@ -37,7 +37,7 @@ def replayable(request: httpx.Request) -> bool:
 
 
 def with_file_rewound(request: httpx.Request) -> httpx.Request:
-    """Return the request with a body that can be produced again, where it is a seekable file; else the request itself."""
+    """Return the request with a body that can be produced again, if it is a seekable file; else the request itself."""
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
         return request

@@ -47,8 +47,8 @@ class ServiceStatus:
     budget: float | None
     """Extra sends that could be paid for now; None without a budget."""
     counts: Mapping[str, int]
-    """``calls`` so far, ``attempts`` so far, calls ``failed`` so far (in an error or a 5xx; cancelled ones do not count),
-    calls ``waiting`` for a slot now, and ``streams_over_60s``: open for longer than that."""
+    """So far: ``calls``, ``attempts``, calls ``failed`` (in an error or a 5xx; cancelled ones do not count). Now: calls
+    ``waiting`` for a slot, and ``streams_over_60s``, open for longer than that."""
     panic: bool = False
     """So few endpoints are well that health and ejection are ignored."""
 
@@ -84,7 +84,8 @@ def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
         for endpoint in upstream.endpoints
     )
     budget = None if upstream.budget is None else upstream.budget.balance(now)
-    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, upstream.counts(now), upstream.fitness.panic.on)
+    counts, panic = upstream.counts(now), upstream.fitness.panic.on
+    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts, panic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,10 +119,12 @@ def options_of(request: httpx.Request) -> dict[str, Any]:
     }
     for name in ("retry", "idempotent"):
         if not isinstance(options.get(name, True), bool | None):
-            raise ConfigurationError(f"{argument}[{name!r}]", options[name], "True or False")
+            named = f"{argument}[{name!r}]"
+            raise ConfigurationError(named, options[name], "True or False")
     for name in ("operation", "key"):
         if not isinstance(options.get(name, ""), str | None):
-            raise ConfigurationError(f"{argument}[{name!r}]", options[name], "a string")
+            named = f"{argument}[{name!r}]"
+            raise ConfigurationError(named, options[name], "a string")
     return {**options, **durations}
 
 

@@ -92,7 +92,7 @@ class CircuitWatch:
     What a listener raises is handed to `failed` and otherwise ignored: it must not break calls.
     """
 
-    def __init__(self, template: CircuitBreaker, failed: Callable[[object], None]) -> None:
+    def __init__(self, template: CircuitBreaker, failed: Callable[[object, Exception], None]) -> None:
         self._template = template
         self._listeners = listeners_of(template)
         self._views: dict[Endpoint, CircuitView] = {}
@@ -124,5 +124,5 @@ class CircuitWatch:
         for listener in self._listeners:
             try:
                 getattr(listener, what)(*facts)
-            except Exception:  # noqa: BLE001 - see above
-                self._failed(listener)
+            except Exception as error:  # noqa: BLE001 - see above
+                self._failed(listener, error)

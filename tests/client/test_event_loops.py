@@ -37,5 +37,4 @@ def test_a_loop_that_has_ended_leaves_no_connection_behind_for_the_next(server: 
     (service,) = client.status().services.values()
     assert (service.endpoints[0].circuit, service.endpoints[0].in_flight) == ("closed", 0)
     asyncio.run(client.aclose())
-    del client
     collect()
