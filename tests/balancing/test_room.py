@@ -1,6 +1,7 @@
 """The room where an attempt gets its endpoint, and settles: on virtual time, to the last branch."""
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from resilience.core.errors import Rerouted
 from resilience.core.outcome import BAD, GOOD, Blame, Err, Ok, Sent, Verdict
 from resilience.core.slots import Line, Slots
 from resilience.policies.circuit import Circuit
-from resilience.policies.permits import CircuitOptions
+from resilience.policies.permits import CircuitOptions, Rejected, Transition
 from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 
 STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
@@ -35,6 +36,28 @@ def judge(outcome: Any, call: Any) -> Verdict:
     if isinstance(outcome, Err):
         return getattr(outcome.error, "verdict", BAD)
     return outcome.value if isinstance(outcome.value, Verdict) else GOOD
+
+
+class OpensWhenAsked:
+    """A circuit that lets a call in by its looks, and refuses it when it is asked."""
+
+    def __init__(self) -> None:
+        self.state = "closed"
+        self.pending = [Transition("open", "calls under way have become slow", 1.0)]
+
+    def would_admit(self, now: float) -> bool:
+        return self.state == "closed"
+
+    def retry_after(self, now: float) -> float:
+        return 1.0
+
+    def admit(self, now: float) -> Rejected:
+        self.state = "open"
+        return Rejected(1.0)
+
+    def drain(self) -> list[Transition]:
+        told, self.pending = self.pending, []
+        return told
 
 
 class House:
@@ -516,3 +539,106 @@ def test_a_balancer_that_observes_is_told() -> None:
 
 def test_ok_is_what_a_reply_is_judged_as() -> None:
     assert judge(Ok(BAD), None) is BAD
+
+
+def test_a_clients_last_slot_taken_by_somebody_else_is_waited_for() -> None:
+    house = House(1, limit=9, total=1)
+    total = house.room.total
+    assert total is not None
+
+    class Raced(resilience.RoundRobin):
+        raced = False
+
+        def pick(self, call: Any, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
+            if not self.raced:
+                self.raced = True
+                total.take()  # another service's call was faster
+            return super().pick(call, usable)
+
+    house.room.balancer = Raced()
+    house.room.update(house.endpoints)
+    task = house.runtime.spawn(lambda: house.room.around(house.call(), good))
+    house.runtime.advance(1)
+    assert not task.done
+    total.give_back()
+    house.runtime.advance(0)
+    assert task.done
+    assert task.error is None
+    assert (house.taken(), total.taken) == ([0], 0)
+
+
+def test_a_slot_handed_over_while_its_endpoint_leaves_goes_back() -> None:
+    house = House(1)
+
+    async def leaves(call: RoutedCall) -> None:
+        await house.runtime.sleep(1)
+        # The slot goes to whoever waits, and before that one looks, the endpoint is gone.
+        house.endpoints[0].mark(draining=True)
+
+    house.runtime.spawn(lambda: house.room.around(house.call(), leaves))
+    house.runtime.advance(0)
+    waiting = house.runtime.spawn(lambda: house.room.around(house.call(), good))
+    house.runtime.advance(2)
+    assert isinstance(waiting.error, resilience.NoEndpointsError)
+    assert house.taken() == [0]
+
+
+def test_what_has_opened_a_circuit_only_now_is_told() -> None:
+    house = House(1, circuit=CircuitOptions())
+    circuit = house.endpoints[0].circuit
+    assert circuit is not None
+    house.endpoints[0].circuit = OpensWhenAsked()  # type: ignore[assignment]
+    with pytest.raises(resilience.CircuitOpenError):
+        house.send(house.call(), good)
+    assert [event.name for event in house.events] == ["circuit_opened"]
+    assert house.taken() == [0]
+
+
+def test_settling_what_was_abandoned_is_a_race_that_nobody_loses() -> None:
+    class Gone(deque[Any]):
+        def __bool__(self) -> bool:
+            return True  # seen, and taken by another thread before we are
+
+    house = House(1)
+    house.room._abandoned = Gone()
+    house.room.settle_abandoned()
+    assert house.taken() == [0]
+
+
+def test_a_circuit_that_refuses_who_has_waited_ends_the_wait() -> None:
+    house = House(1)
+    house.endpoints[0].slots.take()
+    waiting = house.runtime.spawn(lambda: house.room.around(house.call(), good))
+    house.runtime.advance(1)
+    house.endpoints[0].circuit = OpensWhenAsked()  # type: ignore[assignment]
+    house.endpoints[0].slots.give_back()
+    house.runtime.advance(0)
+    assert isinstance(waiting.error, resilience.CircuitOpenError)
+    assert house.taken() == [0]
+
+
+def test_a_stale_connections_second_send_waits_its_turn_for_the_clients_slot() -> None:
+    house = House(1, limit=9, total=1)
+    order: list[str] = []
+
+    async def stale(call: RoutedCall) -> Verdict:
+        order.append("first")
+        if len(call.attempts) == 1:
+            await house.runtime.sleep(1)
+            raise Failure(STALE)
+        return GOOD
+
+    async def second(call: RoutedCall) -> Verdict:
+        order.append("second")
+        await house.runtime.sleep(1)
+        return GOOD
+
+    one = house.runtime.spawn(lambda: house.room.around(house.call(), stale))
+    house.runtime.advance(0)
+    other = house.runtime.spawn(lambda: house.room.around(house.call(), second))
+    house.runtime.advance(5)
+    assert one.done
+    assert other.done
+    assert (one.error, other.error) == (None, None)
+    assert order == ["first", "second", "first"]
+    assert house.taken() == [0]
