@@ -24,7 +24,7 @@ class _Settling:
     def __init__(self, call: RoutedCall, attempt: Attempt, head: tuple[bytes, ...]) -> None:
         self._call = call
         self._attempt = attempt
-        self._head = head
+        self._head = iter(head)
         attempt.body_pending = True
 
     def done(self) -> None:
@@ -104,18 +104,25 @@ class AsyncBody(_Settling, httpx.AsyncByteStream):
         self._inner = inner
         self._rest = rest
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._head:
-            yield chunk
+    # Not a generator: trio warns of each that its reader leaves half read, and this one has nothing to clean up.
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = next(self._head, None)
+        if chunk is not None:
+            return chunk
         try:
-            async for chunk in self._rest:
-                yield chunk
+            return await self._rest.__anext__()
+        except StopAsyncIteration:
+            self.done()
+            raise
         except BaseException as error:
             raised = self.died(error)
             if raised is error:
                 raise
             raise raised from raised.__cause__
-        self.done()
 
     async def aclose(self) -> None:
         """Give the connection back and settle."""
