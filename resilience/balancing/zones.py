@@ -118,7 +118,7 @@ class Zones(Spread):
 def _parsed(networks: object) -> list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]]:
     argument, expected = "networks", 'a mapping of networks ("10.0.1.0/24") to zone names, or a function of an Address'
     if not isinstance(networks, Mapping) or not networks:
-        raise ConfigurationError(argument, cast("object", networks), expected)
+        raise ConfigurationError(argument, networks, expected)  # pyright: ignore[reportUnknownArgumentType]
     given = cast("Mapping[object, object]", networks)
     found: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]] = []
     for network, zone in given.items():

@@ -1,0 +1,91 @@
+"""Alive, ready: what a server says of itself."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.health.serving import ALIVE, Finding, Report, dependency, readiness
+
+
+class Client:
+    """Knows of services by name: for each endpoint, why it is not ready."""
+
+    def __init__(self, **services: list[tuple[str, ...]]) -> None:
+        self._services = {
+            f"{name}:80": SimpleNamespace(endpoints=[SimpleNamespace(not_ready_because=causes) for causes in endpoints])
+            for name, endpoints in services.items()
+        }
+
+    def status(self) -> Any:
+        return SimpleNamespace(services=self._services)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "expected"),
+    [
+        ([(), ()], Finding("pass")),
+        ([("full",), ("full",)], Finding("pass")),
+        ([(), ("circuit",)], Finding("warn", "1 of 2 endpoints can be called: circuit")),
+        ([("full",), ("circuit", "full")], Finding("warn", "1 of 2 endpoints can be called: circuit")),
+        (
+            [("unhealthy", "circuit"), ("ejected",)],
+            Finding("fail", "0 of 2 endpoints can be called: ejected; unhealthy, circuit"),
+        ),
+        ([], Finding("fail", "0 of 0 endpoints can be called: no endpoints")),
+    ],
+)
+def test_a_dependency_is_what_its_endpoints_are(endpoints: Any, expected: Finding) -> None:
+    client = Client(payments=endpoints, other=[("circuit",)])
+    assert dependency("payments:80", client) == dependency("payments", client) == expected
+
+
+def test_never_called_is_a_pass_and_of_several_ports_the_worst_counts() -> None:
+    assert dependency("payments", Client()) == Finding("pass", "not called yet")
+    client = Client(a=[()])
+    client._services["a:81"] = SimpleNamespace(endpoints=[])
+    assert dependency("a:80", client).status == "pass"
+    assert dependency("a", client).status == "fail"
+
+
+def test_alive_looks_at_nothing() -> None:
+    assert (ALIVE.code, json.loads(ALIVE.body({"version": "1"}))) == (200, {"status": "pass", "version": "1"})
+
+
+def test_the_answer_in_the_drafts_form() -> None:
+    client = Client(payments=[(), ("circuit",)], users=[("circuit",)])
+    found = readiness(started=True, draining=False, requires={"payments": client, "users": client})
+    assert found.code == 503
+    assert json.loads(found.body({"serviceId": "orders"})) == {
+        "status": "fail",
+        "serviceId": "orders",
+        "output": "cannot do without users",
+        "checks": {
+            "payments": [{"status": "warn", "output": "1 of 2 endpoints can be called: circuit"}],
+            "users": [{"status": "fail", "output": "0 of 1 endpoints can be called: circuit"}],
+        },
+    }
+
+
+causes = st.lists(st.sampled_from(["draining", "unhealthy", "ejected", "circuit", "full"]), unique=True).map(tuple)
+
+
+@given(st.booleans(), st.booleans(), st.dictionaries(st.sampled_from("abc"), st.lists(causes, max_size=3)))
+def test_ready_is_started_not_draining_and_every_requirement(
+    started: bool, draining: bool, services: dict[str, list[tuple[str, ...]]]
+) -> None:
+    client = Client(**services)
+    found = readiness(started=started, draining=draining, requires=dict.fromkeys(services, client))
+    callable_ = [any(set(causes) <= {"full"} for causes in endpoints) for endpoints in services.values()]
+    assert (found.code == 200) is (started and not draining and all(callable_))
+    if found.code == 200:
+        whole = all(set(causes) <= {"full"} for endpoints in services.values() for causes in endpoints)
+        assert found.status == ("pass" if whole else "warn")
+    else:
+        assert found.output
+    assert isinstance(found, Report)
