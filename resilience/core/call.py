@@ -91,7 +91,7 @@ class Call:
     elsewhere: Callable[[Any], Elsewhere] | None = None
     """Is an endpoint ready that this call has not tried? None where there are no endpoints."""
     discard: Callable[[Any], Awaitable[bool]] | None = None
-    """Drops a reply that will hardly be handed out, and tells whether it still could be; None where replies hold nothing."""
+    """Drops a reply that will hardly be handed out, and tells whether it still could be; None where nothing is held."""
     read: Callable[[Any, float], Awaitable[bytes | None]] | None = None
     """Returns a reply's body, decompressed, or None when it is longer than so many bytes. None: replies are read."""
     must_read: float = 0

@@ -17,7 +17,7 @@ from resilience.http.failures import failure, was_cut
 from resilience.http.origins import Upstreams
 from resilience.http.private import retries_below
 from resilience.http.routed import async_around, blocking_around, connects_itself
-from resilience.http.transport_base import FAILED, TransportBase
+from resilience.http.transport_base import FAILED, _TransportBase  # pyright: ignore[reportPrivateUsage]
 from resilience.http.upstream import Upstream
 from resilience.http.whole import record
 from resilience.runtimes.anyio import ANYIO
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from resilience.http.service import Service
 
 
-class Transport(TransportBase, httpx.BaseTransport):
+class Transport(_TransportBase, httpx.BaseTransport):
     """An ``httpx.HTTPTransport`` with policies, for people who keep their own ``httpx.Client``; also under ``mounts``.
 
     Takes `services`, `defaults` and `listeners` as :class:`Client` does, and httpx's own transport arguments.
@@ -134,7 +134,7 @@ class Transport(TransportBase, httpx.BaseTransport):
         self._exchange.close()
 
 
-class AsyncTransport(TransportBase, httpx.AsyncBaseTransport):
+class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
     """An ``httpx.AsyncHTTPTransport`` with policies, on asyncio and trio; see :class:`Transport`."""
 
     def __init__(

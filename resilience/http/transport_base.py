@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FAILED = 500
 
 
-class TransportBase:
+class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
     """What the two transports share: everything but their awaits."""
 
     _upstreams: Upstreams
