@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def run(scenario: str, subject: str, round_: int, seeds: str) -> dict[str, Any]:
 def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> dict[str, Any]:
     scenario, subject = SCENARIOS[scenario_name], SUBJECTS[subject_name]
     seed = f"{SEEDS[seeds]}/{scenario_name}/{round_}"
-    plan = {"rate": scenario.rate, "seconds": scenario.seconds, "seed": seed}
+    plan = {"scenario": scenario_name, "seed": seed}
     with tempfile.TemporaryDirectory(prefix="scoreboard-") as name:
         scratch = Path(name)
         network.set_up(scratch)
@@ -57,7 +58,7 @@ def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> 
             loaded = _load(world, subject_name, told.text(), plan, scratch)
             proxy_cpu = proxy.cpu() if proxy else 0.0
             evidence = Evidence(
-                due=schedule(**plan),
+                due=schedule(scenario, seed),
                 requests=[seen for server in world.fleet for seen in server.requests],
                 connections=sum(server.accepted for server in world.fleet),
                 above=[_count(gateway) for gateway in world.gateways],
@@ -68,9 +69,7 @@ def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> 
     return {**head, **row(scenario, evidence)}
 
 
-def _load(world: World, subject: str, told: str, plan: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    import os  # noqa: PLC0415
-
+def _load(world: World, subject: str, told: str, plan: dict[str, str], scratch: Path) -> dict[str, Any]:
     reading, writing = os.pipe()
     pipe = subprocess.PIPE
     with (scratch / "said").open("w+") as said:

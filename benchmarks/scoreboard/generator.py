@@ -13,15 +13,16 @@ import struct
 import sys
 import time
 
+from benchmarks.scoreboard.scenarios import SCENARIOS
 from benchmarks.scoreboard.schedule import schedule
 
 NUMBER = struct.Struct("=I")
 
 
-def generate(pipe: int, rate: float, seconds: float, seed: str, start: float) -> list[float]:
+def generate(pipe: int, scenario: str, seed: str, start: float) -> list[float]:
     """Write the number of each call when it is due, `start` in monotonic seconds; return how late each was."""
     lags = []
-    for number, due in enumerate(schedule(rate, seconds, seed)):
+    for number, due in enumerate(schedule(SCENARIOS[scenario], seed)):
         wait = start + due.at - time.monotonic()
         if wait > 0:
             time.sleep(wait)

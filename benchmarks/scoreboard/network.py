@@ -42,8 +42,9 @@ def set_up(scratch: Path) -> None:
 
 def black_hole(host: str, port: int) -> None:
     """Drop every packet to an address, of new connections and of old ones."""
-    rules = f"table inet hole {{ chain in {{ type filter hook input priority 0; ip daddr {host} tcp dport {port} drop; }} }}"
-    _run("nft", "-f", "-", stdin=rules)
+    chain = "type filter hook input priority 0;"
+    rule = f"ip daddr {host} tcp dport {port} drop"
+    _run("nft", "-f", "-", stdin=f"table inet hole {{\nchain arriving {{\n{chain}\n{rule}\n}}\n}}\n")
 
 
 def clear() -> None:

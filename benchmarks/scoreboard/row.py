@@ -50,18 +50,24 @@ class Ended(NamedTuple):
     at: float
     latency: float
     ok: bool
-    unsafe: bool
+    kind: str
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether it was a POST."""
+        return self.kind == "unsafe"
 
 
 def row(scenario: Scenario, evidence: Evidence) -> dict[str, Any]:
     """Sum one cell up. Latencies in milliseconds, shares from 0 to 1, over the repeatable calls unless named otherwise."""
     ended = [
-        Ended(n, due.at, math.inf if latency is None else latency, str(n) not in evidence.errors, due.unsafe)
+        Ended(n, due.at, math.inf if latency is None else latency, str(n) not in evidence.errors, due.kind)
         for n, (due, latency) in enumerate(zip(evidence.due, evidence.latencies, strict=True))
     ]
-    gets = [call for call in ended if not call.unsafe]
+    gets = [call for call in ended if call.kind == "safe"]
     during = [call for call in gets if scenario.starts <= call.at < scenario.ends]
     settled = [call for call in during if call.at >= scenario.starts + SETTLED]
+    hit = [call for call in ended if scenario.starts <= call.at < scenario.ends]
     posts = [call for call in ended if call.unsafe]
     lag = quantile(evidence.lags, 0.99)
     return {
@@ -74,8 +80,7 @@ def row(scenario: Scenario, evidence: Evidence) -> dict[str, Any]:
         "during": {
             "success": share(call.ok for call in during),
             "within": share(good(call, scenario.objective) for call in during),
-            "goodput": sum(call.ok for call in ended if scenario.starts <= call.at < scenario.ends)
-            / (scenario.ends - scenario.starts),
+            "goodput": sum(call.ok for call in hit if call.kind != "hanging") / (scenario.ends - scenario.starts),
         },
         "p50": ms(quantile([call.latency for call in gets], 0.5)),
         "p99": ms(quantile([call.latency for call in gets], 0.99)),

@@ -111,6 +111,11 @@ class World:
         """Let it go on."""
         self.fleet[1].resume()
 
+    def hang_reports(self) -> None:
+        """Answer nothing that is asked of one path, everywhere."""
+        for server in self.fleet:
+            server.fault(delay=30.0, path="/reports")
+
     def slow(self) -> None:
         """Make it 20 times as slow."""
         self.fleet[1].fault(delay=_SLOWER * self.scenario.service_time)

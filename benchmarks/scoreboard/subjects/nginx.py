@@ -23,14 +23,14 @@ _COMMON = """daemon off; worker_processes 1; pid nginx.pid; error_log stderr cri
 http {{
   access_log off; resolver {nameserver} valid=1s ipv6=off; resolver_timeout 1s;
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
-  proxy_http_version 1.1; proxy_set_header Connection ""; keepalive_requests 100000; keepalive_timeout 60s;
+  proxy_http_version 1.1; keepalive_requests 100000; keepalive_timeout 60s;
   proxy_connect_timeout {attempt}ms; proxy_read_timeout {attempt}ms; proxy_send_timeout {attempt}ms;
   proxy_next_upstream error timeout http_503; proxy_next_upstream_tries 3; proxy_next_upstream_timeout {total}ms;
   {tiers}
 }}
 """
 _TIER = """{upstream}
-  server {{ listen {via}; location / {{ {target} proxy_set_header Host {name}; }} }}
+  server {{ listen {via}; location / {{ {target} proxy_set_header Connection ""; proxy_set_header Host {name}; }} }}
 """
 _MOVING = {"rolling", "dns-dead"}
 
