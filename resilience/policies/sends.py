@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.call import Elsewhere, RoutedCall
-from resilience.core.errors import RejectedError
+from resilience.core.errors import OverloadedError, RejectedError
 from resilience.core.outcome import Err, Ok
 from resilience.policies.race import Ending, Send, Take, ending_of
 from resilience.policies.verdicts import judge_bare
@@ -140,7 +140,13 @@ class Sends:
         branch = _Branch(child, now, paid=extra)
         self._race.began(now)
         self._branches.append(branch)
-        branch.started = runtime.start(partial(self._work, branch))
+        try:
+            branch.started = runtime.start(partial(self._work, branch))
+        except RuntimeError as error:  # the system has no more threads
+            if not extra:
+                raise
+            message = f"a second send of {call.operation or 'the call'} could not be started: {error}"
+            self._report(branch, Err(OverloadedError(message, causes=(error,))))
 
     async def _work(self, branch: _Branch) -> None:
         with self._lock:

@@ -403,3 +403,156 @@ def test_bad_quantiles_are_named(q):
 def test_a_quantile_needs_a_ceiling():
     with pytest.raises(ConfigurationError, match="ceiling"):
         quantile(0.95, ceiling=0)
+
+
+class LikeThreads(VirtualRuntime):
+    """Virtual time whose started work cannot be stopped, as that of threads cannot."""
+
+    def start(self, work, /):
+        started = super().start(work)
+
+        class Unstoppable:
+            @staticmethod
+            def stop():
+                """As threads do: nothing."""
+
+            gone = started.gone
+
+        return Unstoppable()
+
+
+def test_a_send_that_has_not_begun_when_the_race_is_over_is_never_made_and_not_paid_for():
+    class Slow(LikeThreads):
+        """A machine so busy that a new thread comes to run only after a while."""
+
+        def start(self, work, /):
+            async def later():
+                await self.sleep(1.0)
+                await work()
+
+            return super().start(later if script.began else work)
+
+    runtime = Slow()
+    budget = RetryBudget(0.0, min_per_second=1.0)
+    script = Script(runtime, (0.125, "reply"))
+    with on(runtime):
+        assert runtime.run(lambda: Hedge(after=0.0625, budget=budget).acall(script)) == "reply"
+        runtime.advance(10.0)
+    assert script.began == [0.0]
+    assert budget.state.balance(1000.0) == 10.0
+
+
+def test_a_circuit_inside_hears_at_once_of_a_loser_that_cannot_be_stopped():
+    runtime = LikeThreads()
+    breakers = [CircuitBreaker(consecutive_failures=1) for _ in range(2)]
+    entered = []
+
+    class OneCircuitEach(Policy):
+        async def around(self, call, proceed):
+            entered.append(call)
+            return await breakers[len(entered) - 1].around(call, proceed)
+
+    script = Script(runtime, (500.0, "hung"), (0.0, "reply"))
+    with on(runtime), resilience.deadline(1000.0):
+        assert runtime.run(lambda: Pipeline(Hedge(after=0.1), OneCircuitEach()).acall(script)) == "reply"
+    assert [breaker.current_state for breaker in breakers] == ["open", "closed"]
+    assert script.cut == []
+
+
+def test_a_coroutine_that_is_closed_stops_its_sends():
+    runtime = VirtualRuntime()
+    script = Script(runtime, (500.0, "hung"))
+
+    async def proceed(_call):
+        return await script()
+
+    coroutine = Hedge(after=0.1).around(Call(runtime, "request", runtime.now()), proceed)
+    coroutine.send(None)
+    runtime.advance(0.01)
+    coroutine.close()
+    runtime.advance(1.0)
+    assert script.cut == [0]
+
+
+def test_what_arrives_before_anybody_waits_is_not_waited_for():
+    """Eager tasks run as soon as they are started."""
+
+    class Eager(VirtualRuntime):
+        def start(self, work, /):
+            coroutine = work()
+            with pytest.raises(StopIteration):
+                coroutine.send(None)
+            return super().start(self.nothing)
+
+        @staticmethod
+        async def nothing():
+            """It is over already."""
+
+    runtime = Eager()
+
+    async def function():
+        return "reply"
+
+    with on(runtime):
+        assert runtime.run(lambda: Hedge(after=60.0).acall(function)) == "reply"
+    assert runtime.now() == 1000.0
+    runtime.advance(0.0)
+
+
+def test_what_arrives_while_one_makes_ready_to_wait_is_not_waited_for():
+    class Sneaky(VirtualRuntime):
+        """Another thread hands in its answer just before the caller waits."""
+
+        def start(self, work, /):
+            self.work = work
+            return super().start(self.nothing)
+
+        def gate(self):
+            coroutine = self.work()
+            with pytest.raises(StopIteration):
+                coroutine.send(None)
+            return super().gate()
+
+        @staticmethod
+        async def nothing():
+            """The work is done elsewhere."""
+
+    runtime = Sneaky()
+
+    async def function():
+        return "reply"
+
+    with on(runtime):
+        assert runtime.run(lambda: Hedge(after=60.0).acall(function)) == "reply"
+    assert runtime.now() == 1000.0
+    runtime.advance(0.0)
+
+
+class NoMoreThreads(VirtualRuntime):
+    """A system that can start so many threads."""
+
+    left = 1
+
+    def start(self, work, /):
+        if not self.left:
+            raise RuntimeError("can't start new thread")
+        self.left -= 1
+        return super().start(work)
+
+
+def test_a_second_send_that_cannot_be_started_is_done_without():
+    runtime = NoMoreThreads()
+    budget = RetryBudget(0.0, min_per_second=1.0)
+    script = Script(runtime, (0.2, "reply"))
+    with on(runtime):
+        assert runtime.run(lambda: Hedge(after=0.1, budget=budget).acall(script)) == "reply"
+        assert budget.state.balance(1000.0) == 10.0
+        with pytest.raises(RuntimeError, match="can't start"):
+            runtime.run(lambda: Hedge(after=0.1).acall(script))
+        runtime.left = 1
+        task = runtime.spawn(lambda: Hedge(after=0.1).acall(script))
+        runtime.advance(0.15)
+        runtime.cancel(task)
+        runtime.advance(1.0)
+    assert isinstance(task.error, VirtualCancelled)
+    assert script.cut == [1]

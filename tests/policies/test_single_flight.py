@@ -180,6 +180,22 @@ def test_a_timeout_outside_cuts_a_follower():
     assert leader.result == ["reply", 1]
 
 
+def test_what_a_leader_raises_when_its_time_is_up_is_its_own():
+    runtime = BlockingOnFakeTime()
+    single = SingleFlight()
+    seen = []
+
+    def function():
+        seen.extend(single.flights._flights.values())
+        runtime.clock += 1.0
+        raise TimeoutError("at last")
+
+    with on(runtime), deadline(0.5), pytest.raises(TimeoutError):
+        single.call(function)
+    assert seen[0].over
+    assert seen[0].outcome is None
+
+
 def test_a_thread_that_follows_waits_until_its_deadline_only():
     runtime = BlockingOnFakeTime()
     leading, let_go = threading.Event(), threading.Event()
