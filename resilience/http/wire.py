@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpcore
 
+from resilience.core.errors import ConfigurationError
 from resilience.discovery.failures import ResolutionError
 from resilience.http.frames import Frames, OversizedFrameError
 from resilience.runtimes.blocking import BLOCKING
@@ -184,6 +185,12 @@ class Wire:
             if limit is not None and (timeout is None or limit < timeout):
                 timeout = limit
         return self.limit(timeout)
+
+    def refuse_virtual_time(self) -> None:
+        """Raise ConfigurationError where the call lives by a clock that jumps: it would jump past every limit."""
+        if self.call is not None and getattr(self.call.runtime, "offline", False):
+            argument, expected = "transport", "testing.Script(…) or a mock: on virtual time nothing is dialled"
+            raise ConfigurationError(argument, None, expected)
 
     async def addresses(self, runtime: Runtime, timeout: float | None) -> Sequence[tuple[str, int]]:
         """Return where to dial, in order. Only an endpoint whose name has to be looked up first waits here."""

@@ -180,6 +180,7 @@ class AsyncWire(Wire, httpcore.AsyncNetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Dial the endpoint."""
+        self.refuse_virtual_time()
         addresses = await self.addresses(ANYIO, timeout)
         limit = self.connect_limit(timeout)
         if socket_asyncio.on_asyncio():

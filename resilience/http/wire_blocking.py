@@ -117,6 +117,7 @@ class BlockingWire(Wire, httpcore.NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Dial the endpoint."""
+        self.refuse_virtual_time()
         addresses = run_blocking(self.addresses(BLOCKING, timeout))
         limit = self._started(timeout)
         try:

@@ -146,12 +146,7 @@ class LoopOnClock:
                 return []
 
     def _waiting(self) -> str:
-        places: list[str] = []
-        for task in asyncio.all_tasks(self._loop):
-            frames = task.get_stack(limit=1)
-            if frames:
-                code = frames[0].f_code
-                places.append(f"\n  {task.get_name()}: {code.co_filename}:{frames[0].f_lineno} in {code.co_qualname}")
+        places = [f"\n  {task.get_name()}: {_place(task)}" for task in asyncio.all_tasks(self._loop)]
         return "".join(sorted(places)[:_SHOWN])
 
     # Threads.
@@ -181,6 +176,18 @@ class LoopOnClock:
 
         self._clock.begin(run, name="resilience-virtual-executor")
         return future
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Return where a task waits: as deep as its coroutines go."""
+    place = "?"
+    inner: Any = task.get_coro()
+    while inner is not None:
+        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
+        if frame is not None:
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
+    return place
 
 
 def run_on_asyncio(clock: Clock, main: Callable[[], Awaitable[T]], *, debug: bool | None = None) -> T:

@@ -1,0 +1,50 @@
+"""The pytest plugin, in a pytest of its own; and that it costs nothing where nobody uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+import time, anyio, pytest
+import resilience
+
+def test_plain(resilience_clock):
+    time.sleep(3600)
+    assert resilience_clock.elapsed == 3600
+
+@pytest.mark.anyio
+async def test_tasks(resilience_clock, anyio_backend):
+    await anyio.sleep(3600)
+    assert resilience_clock.elapsed == 3600
+    assert anyio.get_current_task().name
+
+async def test_tasks_without_any_other_plugin(resilience_clock, resilience_script):
+    script = resilience_script([503, 200])
+    async with resilience.AsyncClient(transport=script) as client:
+        assert (await client.get("http://web.internal")).status_code == 200
+
+def test_script(resilience_script):
+    resilience_script([200])
+"""
+
+
+def test_the_fixtures(tmp_path):
+    (tmp_path / "test_it.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "resilience_pytest", "-p", "no:cacheprovider", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=50).stdout
+    assert "5 passed, 1 error" in told
+    assert "the script is not over" in told
+
+
+def test_pytest_starts_without_the_library():
+    code = "import sys, resilience_pytest; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout
+    assert "'resilience'" not in told
+    assert "'httpx'" not in told
+
+
+def test_the_entry_point_is_declared():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '[project.entry-points.pytest11]\nresilience = "resilience_pytest"' in text
