@@ -124,13 +124,16 @@ class Room(Settling):
 
     def _cancelled(self, call: RoutedCall, attempt: Attempt) -> None:
         now = call.runtime.now()
-        elapsed, usual = now - attempt.started, attempt.endpoint.latency
-        # All that is known is that it takes at least this long.
-        if usual is None or elapsed > usual:
-            attempt.endpoint.observe(elapsed)
+        elapsed, known = now - attempt.started, attempt.endpoint.latency
         # By the call's own deadline, or by a hedge that has won: then a hung endpoint is to blame. Else by the caller.
-        cut = now >= call.deadline or getattr(call, "lost", False)
-        attempt.settle(BAD if cut and elapsed >= max(HUNG_AFTER, HUNG_FACTOR * (usual or 0.0)) else UNKNOWN, now)
+        cut = now >= call.deadline or call.lost
+        if cut and elapsed >= max(HUNG_AFTER, HUNG_FACTOR * (attempt.endpoint.usual or 0.0)):
+            attempt.settle(BAD, now)
+            return
+        # All that is known is that it takes at least this long.
+        if known is None or elapsed > known:
+            attempt.endpoint.observe(elapsed)
+        attempt.settle(UNKNOWN, now)
 
     # Picking.
 

@@ -104,7 +104,7 @@ class Settling:
         if verdict.blame is not Blame.UNKNOWN:
             endpoint.answers = verdict.blame is Blame.GOOD
         if attempt.answered is not None:
-            endpoint.observe(attempt.answered - attempt.started)
+            endpoint.observe(attempt.answered - attempt.started, answered=True)
         elif verdict.sent is not Sent.NO and verdict.blame is Blame.BAD:
             endpoint.observe(now - attempt.started)
         if attempt.permit is not None and endpoint.circuit is not None:

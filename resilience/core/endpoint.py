@@ -49,6 +49,7 @@ class Endpoint:
         "route",
         "slots",
         "tier",
+        "usual",
         "weight",
     )
 
@@ -71,7 +72,9 @@ class Endpoint:
         self.slots = Slots(limit, line)
         self.circuit = circuit
         self.latency: float | None = None
-        """Smoothed seconds from send to headers; None before the first answer."""
+        """Smoothed seconds from send to headers, what was cut included; None before the first answer."""
+        self.usual: float | None = None
+        """The same of its answers alone: a hung endpoint shall not come to be measured by its own hanging."""
         self.answers = True
         """The latest verdict was not BAD: an unsent call can move here without being a burden."""
         self.route: Route | None = None
@@ -132,7 +135,12 @@ class Endpoint:
         }
         return tuple(name for name, holds in causes.items() if holds)
 
-    def observe(self, seconds: float, /) -> None:
-        """Let one latency enter the estimate."""
-        known = self.latency
-        self.latency = seconds if known is None else known + _SMOOTHING * (seconds - known)
+    def observe(self, seconds: float, /, *, answered: bool = False) -> None:
+        """Let one latency enter the estimate; that of an answer, what is usual too."""
+        self.latency = _smoothed(self.latency, seconds)
+        if answered:
+            self.usual = _smoothed(self.usual, seconds)
+
+
+def _smoothed(known: float | None, seconds: float) -> float:
+    return seconds if known is None else known + _SMOOTHING * (seconds - known)

@@ -92,7 +92,7 @@ def _judge_cut(attempt: Attempt, wire: Wire | None, now: float) -> Verdict:
 
 def hung(attempt: Attempt, now: float) -> bool:
     """Tell whether an attempt that was cut had all the time its endpoint usually needs, and more."""
-    usual = attempt.endpoint.latency or 0.0
+    usual = attempt.endpoint.usual or 0.0
     return now - attempt.started >= max(HUNG_AFTER, HUNG_FACTOR * usual)
 
 

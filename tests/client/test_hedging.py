@@ -66,7 +66,7 @@ async def test_a_slow_replica_that_loses_is_blamed(fleet: Fleet, mode: str):
     async with Face(mode, services=services) as client:
         await client.get(URL)
         for endpoint in next(iter(client.client._main._upstreams.by_origin.values())).endpoints:
-            endpoint.latency = 0.001  # both are known to be fast
+            endpoint.usual = 0.001  # both are known to be fast
         fleet[0].hang()
         for _ in range(8):
             await client.get(URL)

@@ -39,7 +39,7 @@ def judge(
     for name, value in of_the_call.items():
         setattr(call, name, value)
     endpoint = Endpoint(Address("10.0.0.1", 80))
-    endpoint.latency = latency
+    endpoint.latency = endpoint.usual = latency
     attempt = Attempt(1, endpoint, 100.0, None, lambda *_: None, lambda _: None)
     attempt.wire = seen
     call.attempts = [attempt]
