@@ -167,8 +167,16 @@ class Bind(Nameserver):
 
     def set(self, name: str, type_: str, values: Sequence[str], ttl: int = 1) -> None:
         """Replace the records of a name and type by a dynamic update; none: remove them."""
+        self._update(name, type_, values, ttl, replace=True)
+
+    def add(self, name: str, type_: str, values: Sequence[str], ttl: int = 1) -> None:
+        """Add records by a dynamic update."""
+        self._update(name, type_, values, ttl, replace=False)
+
+    def _update(self, name: str, type_: str, values: Sequence[str], ttl: int, *, replace: bool) -> None:
         update = dns.update.UpdateMessage(self.ZONE)
-        update.delete(f"{name}.", type_)
+        if replace:
+            update.delete(f"{name}.", type_)
         for value in values:
             update.add(f"{name}.", ttl, type_, value)
         answer = dns.query.tcp(update, HOST, port=self.port, timeout=_PATIENCE)
