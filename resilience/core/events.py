@@ -56,6 +56,21 @@ class RetryScheduled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HedgeSent(Event):
+    """A call is sent once more, `after` seconds from its first send: that is late, or has failed."""
+
+    name: ClassVar[str] = "hedge"
+    operation: str
+    attempt: int
+    after: float
+
+    @property
+    def level(self) -> int:
+        """A second send is a detail of its call, as a retry is."""
+        return DEBUG
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded(Event):
     """One logical call is over: what was tried, for how long, with which outcome."""
 

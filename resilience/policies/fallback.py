@@ -71,8 +71,8 @@ class Fallback(Policy):
     arguments (which must be hashable) may stand in for a new one; tried first. `most`: answers kept (from 1; 1024).
     `on`: exception types or predicates; without it every ``Exception`` but :class:`ConfigurationError`.
 
-    The answer is marked: `outcome` returns it with the failure it stands for, and listeners hear of it. An answer that
-    is kept is the same object each time. Raises ConfigurationError.
+    The answer is marked: `outcome` returns it with the failure it stands for. An answer that is kept is the same object
+    each time. Raises ConfigurationError.
     """
 
     value: Any = field(default=_NOTHING)

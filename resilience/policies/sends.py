@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.core.call import Elsewhere, RoutedCall
 from resilience.core.errors import OverloadedError, RejectedError
+from resilience.core.events import HedgeSent
 from resilience.core.outcome import Err, Ok
 from resilience.policies.race import Ending, Send, Take, ending_of
 from resilience.policies.verdicts import judge_bare
@@ -140,6 +141,9 @@ class Sends:
         branch = _Branch(child, now, paid=extra)
         self._race.began(now)
         self._branches.append(branch)
+        if extra and call.emit is not None:
+            begun = self._branches[0].began
+            call.emit(HedgeSent(call.service or call.operation, call.operation, len(call.attempts) + 1, now - begun))
         try:
             branch.started = runtime.start(partial(self._work, branch))
         except RuntimeError as error:  # the system has no more threads

@@ -5,7 +5,8 @@ import pytest
 from resilience.core.call import Elsewhere
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import CircuitOpenError, OverloadedError
-from resilience.core.outcome import Blame
+from resilience.core.events import HedgeSent
+from resilience.core.outcome import BAD, Blame, Err
 from resilience.policies.hedge import Hedge
 from resilience.policies.permits import CircuitOptions
 from tests.balancing.test_room import GOOD, House
@@ -140,3 +141,20 @@ def test_a_hedge_is_turned_away_rather_than_wait_probe_or_meet_the_first():
     with pytest.raises(CircuitOpenError):
         house.send(branch, slow_first(house))
     assert house.taken() == [0, 0]
+
+
+def test_listeners_hear_of_second_sends():
+    house = House(2, limit=100)
+    call = house.call()
+    call.emit = house.events.append
+    call.classify = lambda outcome, _call: BAD if isinstance(outcome, Err) else GOOD
+
+    async def fails_once(branch):
+        await house.runtime.sleep(0.5)
+        if len(branch.attempts) == 1:
+            raise ConnectionError
+        return GOOD
+
+    hedged(house, call, fails_once, after=60.0)
+    (event,) = [event for event in house.events if isinstance(event, HedgeSent)]
+    assert (event.name, event.service, event.attempt, event.after) == ("hedge", "web:80", 2, 0.5)

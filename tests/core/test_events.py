@@ -12,6 +12,7 @@ from resilience.core.events import (
     EndpointsChanged,
     Event,
     HealthChanged,
+    HedgeSent,
     ResolutionFailed,
     RetryScheduled,
 )
@@ -31,6 +32,7 @@ def made(kind, **fields):
         (Event("web:80"), "", INFO),
         (made(AttemptEnded), "attempt", DEBUG),
         (made(RetryScheduled), "retry", DEBUG),
+        (made(HedgeSent), "hedge", DEBUG),
         (made(CallEnded, outcome="ok", attempts=1), "call", DEBUG),
         (made(CallEnded, outcome="ok", attempts=2), "call", INFO),
         (made(CallEnded, outcome="failed", attempts=1), "call", WARNING),
