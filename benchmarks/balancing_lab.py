@@ -2,9 +2,9 @@
 
     python benchmarks/balancing_lab.py [--scenario stuck] [--rounds 5] [--write]
 
-Each replica is a process on an address of its own; several clients share the load, as several processes would, and know
-nothing of each other. Balancers take turns round by round; latency counts from when a call was due. A round in which the
-generator itself was late (99th percentile above 5 ms) says more about the machine; it is run again, at most twice,
+Each replica is a process on an address of its own; several clients share the load, as several processes would, and
+know nothing of each other. Balancers take turns round by round; latency counts from when a call was due. A round in
+which the generator itself was late (99th percentile above 5 ms) says more about the machine; it is run again, at most twice,
 and counted.
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -56,12 +56,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     @functools.wraps(test)
     def on_the_clock(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the test's
-        clock: VirtualClock = item.funcargs["resilience_clock"]
+        clock = cast("VirtualClock", item.funcargs["resilience_clock"])
         clock.run(functools.partial(test, *args, **kwargs), backend=_backend(item))
 
     item.obj = on_the_clock
 
 
 def _backend(item: pytest.Function) -> str:
-    backend = item.funcargs.get("anyio_backend", "asyncio")
-    return str(backend[0] if isinstance(backend, tuple) else backend)
+    backend: Any = item.funcargs.get("anyio_backend", "asyncio")
+    return str(cast("tuple[str, object]", backend)[0] if isinstance(backend, tuple) else backend)

@@ -35,7 +35,7 @@ def run(scenario: str, subject: str, round_: int, seeds: str) -> dict[str, Any]:
     command = [*network.entering(), sys.executable, "-m", "benchmarks.scoreboard.cell", spec]
     limit = SCENARIOS[scenario].seconds + 2 * _PATIENCE
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
         message = f"not over after {limit:.0f} s"
         raise CellError(message) from error
@@ -73,18 +73,28 @@ def _load(world: World, subject: str, told: str, plan: dict[str, str], scratch: 
     reading, writing = os.pipe()
     pipe = subprocess.PIPE
     with (scratch / "said").open("w+") as said:
-        command = [sys.executable, "-m", "benchmarks.scoreboard.caller", subject, told, json.dumps({**plan, "pipe": reading})]
-        caller = subprocess.Popen(  # noqa: S603 - ours
-            command, stdin=pipe, stdout=pipe, stderr=said, text=True, pass_fds=[reading]
-        )
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.scoreboard.caller",
+            subject,
+            told,
+            json.dumps({**plan, "pipe": reading}),
+        ]
+        caller = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, text=True, pass_fds=[reading])
         assert caller.stdin is not None
         assert caller.stdout is not None
         if caller.stdout.readline() != "ready\n":
             said.seek(0)
             raise CellError((said.read().strip().splitlines() or ["the caller ended without a word"])[-1])
         start = time.monotonic() + _HEAD_START
-        command = [sys.executable, "-m", "benchmarks.scoreboard.generator", json.dumps({**plan, "pipe": writing, "start": start})]
-        generator = subprocess.Popen(command, stdout=pipe, text=True, pass_fds=[writing])  # noqa: S603 - ours
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.scoreboard.generator",
+            json.dumps({**plan, "pipe": writing, "start": start}),
+        ]
+        generator = subprocess.Popen(command, stdout=pipe, text=True, pass_fds=[writing])
         caller.stdin.write(f"{start!r}\n")
         caller.stdin.flush()
         for at, act in world.scenario.acts:

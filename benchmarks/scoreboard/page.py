@@ -82,7 +82,9 @@ def _cell(section: Section, name: str) -> str:
         return "<td></td>"
     mood = "good" if it.within >= _GOOD else "fair" if it.within >= _FAIR else "bad"
     star = "★ " if section.first(name) and not it.noisy else ""
-    return f'<td class="{mood}">{star}{"~" if it.noisy else ""}{percent(it.within)}<br><small>×{it.sends:.2f}</small></td>'
+    return (
+        f'<td class="{mood}">{star}{"~" if it.noisy else ""}{percent(it.within)}<br><small>×{it.sends:.2f}</small></td>'
+    )
 
 
 def _promises(kept: Sequence[Promise]) -> str:

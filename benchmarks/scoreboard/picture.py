@@ -79,7 +79,9 @@ def _calls(axis: Axes, it: Standing, *, first: bool) -> None:
     width = WINDOW * 0.9
     axis.bar(middles, in_time, width=width, color=_GOOD, zorder=2)
     axis.bar(middles, late, bottom=in_time, width=width, color=_LATE, zorder=2)
-    axis.bar(middles, lost, bottom=[a + b for a, b in zip(in_time, late, strict=True)], width=width, color=_LOST, zorder=2)
+    axis.bar(
+        middles, lost, bottom=[a + b for a, b in zip(in_time, late, strict=True)], width=width, color=_LOST, zorder=2
+    )
     axis.set_ylim(0, 100)
     axis.set_yticks([0, 50, 100], ["0", "50", "100 %"] if first else ["", "", ""])
     axis.set_xlim(0, len(it.windows) * WINDOW)
@@ -96,7 +98,7 @@ def _latencies(axis: Axes, it: Standing, section: Section, *, first: bool) -> No
     axis.set_yticks(list(_TICKS), list(_TICKS.values()) if first else [""] * len(_TICKS))
     axis.minorticks_off()
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-    ticks = [tick for tick in range(0, math.ceil(section.scenario.seconds) + 1, 2 if section.scenario.seconds < 12 else 4)]
+    ticks = list(range(0, math.ceil(section.scenario.seconds) + 1, 2 if section.scenario.seconds < 12 else 4))
     axis.set_xticks(ticks, [f"{tick} s" for tick in ticks])
 
 

@@ -38,7 +38,9 @@ def promises(sections: Sequence[Section]) -> list[Promise]:
 
 
 def _of(name: str, mine: dict[str, Standing], sections: dict[str, Section]) -> Iterator[Promise]:
-    def limit(what: str, scenarios: tuple[str, ...], value: Callable[[Standing], float], most: float) -> Iterator[Promise]:
+    def limit(
+        what: str, scenarios: tuple[str, ...], value: Callable[[Standing], float], most: float
+    ) -> Iterator[Promise]:
         there = {s: value(mine[s]) for s in scenarios if s in mine}
         if there:
             worst = max(there, key=lambda s: there[s])
@@ -52,7 +54,10 @@ def _of(name: str, mine: dict[str, Standing], sections: dict[str, Section]) -> I
     if "hung" in mine and "healthy" in mine:
         hung, healthy = mine["hung"].settled_p99, mine["healthy"].settled_p99
         yield Promise(
-            "hung: p99 after 2 s ≤ 1.5 × healthy", name, f"{number(hung)} ms, {number(healthy)} ms", hung <= 1.5 * healthy
+            "hung: p99 after 2 s ≤ 1.5 × healthy",
+            name,
+            f"{number(hung)} ms, {number(healthy)} ms",
+            hung <= 1.5 * healthy,
         )
     for scenario in ("killed", "black-hole"):
         if scenario in mine:

@@ -34,7 +34,7 @@ class Proxy:
         assert found
         home = {**os.environ, "HOME": str(Path(command[-1]).parent)}
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen([found, *command[1:]], env=home, stdout=quiet, stderr=quiet)  # noqa: S603 - ours
+        self._process = subprocess.Popen([found, *command[1:]], env=home, stdout=quiet, stderr=quiet)
         for upstream in upstreams:
             _wait_for(upstream.via)
         time.sleep(_SETTLE)

@@ -57,7 +57,13 @@ def fill(plan: Plan, rows: Rows, console: Console) -> None:
     """Run the cells that are not on record yet."""
     known = rows.read(plan.seeds)
     wanted = [cell for cell in plan.cells() if not finished(known, cell[1], cell[2], cell[0], plan.tries)]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     revision = _revision()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(wanted))
@@ -90,6 +96,6 @@ def _line(row: Row) -> str:
 def _revision() -> str:
     try:
         command = ["git", "rev-parse", "--short", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

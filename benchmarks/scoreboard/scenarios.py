@@ -69,7 +69,9 @@ SCENARIOS = {
         Scenario(name="slow", title="one of three takes 20 times as long", acts=_during("slow")),
         Scenario(name="503-one", title="one of three answers 503 to 30 % of the requests", acts=_during("refuse_one")),
         Scenario(name="503-all", title="all three answer 503 to 30 % of the requests", acts=_during("refuse_all")),
-        Scenario(name="reset", title="one of three resets connections once it has read the request", acts=_during("reset")),
+        Scenario(
+            name="reset", title="one of three resets connections once it has read the request", acts=_during("reset")
+        ),
         Scenario(name="black-hole", title="packets to one of three vanish", acts=_during("black_hole", "clear")),
         Scenario(
             name="rolling",

@@ -56,7 +56,10 @@ def markdown(sections: Sequence[Section], kept: Sequence[Promise], circumstances
         "Bold: nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. "
         "~: the noise rule dropped every round of this cell; the number is for orientation only.",
         "## What must hold of ours",
-        _rows(("must hold", "of", "measured", ""), ([p.what, p.subject, p.measured, "✓" if p.holds else "✗"] for p in kept)),
+        _rows(
+            ("must hold", "of", "measured", ""),
+            ([p.what, p.subject, p.measured, "✓" if p.holds else "✗"] for p in kept),
+        ),
         "## Scenario by scenario",
         "\n".join(f"- *{name}*: {meaning}" for name, meaning in MEANING.items()),
     ]

@@ -82,7 +82,7 @@ class World:
         for here, below in reversed(list(zip(self.services, self.services[1:], strict=False))):
             command = [sys.executable, "-m", "benchmarks.scoreboard.gateway", self.subject, self.told(below).text()]
             pipe = subprocess.PIPE
-            gateway = subprocess.Popen(  # noqa: S603 - ours
+            gateway = subprocess.Popen(
                 [*command, json.dumps([here.hosts, here.port])], stdin=pipe, stdout=pipe, text=True
             )
             self.gateways.append(gateway)

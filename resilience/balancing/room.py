@@ -92,6 +92,7 @@ class Room(Settling):
     def _answered(self, call: RoutedCall, attempt: Attempt, reply: Any) -> Any:  # noqa: ANN401
         now = call.runtime.now()
         call.fresh = False
+        attempt.endpoint.silent = 0
         call.verdict = verdict = call.classify(Ok(reply), call)  # type: ignore[misc]  # a routed call has one
         if attempt.answered is None:
             attempt.answered = now
@@ -161,7 +162,11 @@ class Room(Settling):
                 return attempt
         if call.tried and self._only_full(call, now):
             return None
-        return self._at_any(call, usable, now)
+        # Where several attempts wait already and nothing comes back, no more are sent while others are there.
+        attempt = self._at_any(call, lambda e: (e.silent < SILENT or not e.hangs(now)) and usable(e), now)
+        if attempt is None and any(endpoint.silent >= SILENT for endpoint in self.endpoints):
+            attempt = self._at_any(call, usable, now)
+        return attempt
 
     def _at_any(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
@@ -227,6 +232,9 @@ class Room(Settling):
         attempt.until = min(call.deadline, now + call.attempt_timeout)
         attempt.waited, call.waited = call.waited, 0.0
         attempts.append(attempt)
+        if not endpoint.silent:
+            endpoint.silent_since = now
+        endpoint.silent += 1
         if self.watch is not None and permit is not None:
             self.watch.begun(attempt, call.request)
         call.tried += (endpoint,)

@@ -75,6 +75,10 @@ class Endpoint:
         """Smoothed seconds from send to headers, what was cut included; None before the first answer."""
         self.usual: float | None = None
         """The same of its answers alone: a hung endpoint shall not come to be measured by its own hanging."""
+        self.silent = 0
+        """Attempts begun since it last answered one."""
+        self.silent_since = 0.0
+        """When the first of them began."""
         self.answers = True
         """The latest verdict was not BAD: an unsent call can move here without being a burden."""
         self.route: Route | None = None
@@ -123,6 +127,18 @@ class Endpoint:
         return (
             self.fit and self.slots.taken < self.slots.limit and (self.circuit is None or self.circuit.would_admit(now))
         )
+
+    def hangs(self, now: float, /) -> bool:
+        """Say whether it seems to hang: several attempts wait, and for longer than any answer of its usually takes.
+
+        A black hole and a stopped process swallow whatever is sent until the first time limit ends. No reason to
+        refuse a call, but one to prefer another endpoint.
+        """
+        if self.silent < SILENT or not self.slots.taken:
+            return False
+        usual = self.usual
+        patience = UNKNOWN_PATIENCE if usual is None else max(HUNG_AFTER, HUNG_FACTOR * usual)
+        return now - self.silent_since > patience
 
     def not_ready_because(self, now: float, /) -> tuple[str, ...]:
         """Name every cause of not being ready: ``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``."""

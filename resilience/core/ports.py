@@ -28,7 +28,7 @@ Proceed: TypeAlias = "Callable[[Call], Awaitable[Any]]"
 class Policy(Protocol):
     """A filter around calls, written once for threads, asyncio and trio.
 
-    `around` awaits nothing but ``proceed(call)`` and ``call.runtime``; under the blocking runtime nothing ever suspends.
+    `around` awaits nothing but ``proceed(call)`` and ``call.runtime``; under the blocking runtime nothing suspends.
     """
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401 - the reply's type is the function's
@@ -150,7 +150,7 @@ class Balancer(Protocol):
 class Exchange(Protocol):
     """Sends one attempt to one endpoint."""
 
-    async def send(self, request: Any, call: Call, attempt: Attempt, /) -> Any:  # noqa: ANN401 - the protocol's own types
+    async def send(self, request: Any, call: Call, attempt: Attempt, /) -> Any:  # noqa: ANN401 - the protocol's types
         """Send the request to ``attempt.endpoint`` and return the reply at its headers, or with its body."""
         ...
 

@@ -1,7 +1,7 @@
 """What one service's name stands for now: the last good answer, kept fresh in the background.
 
 A warm call never waits for a lookup. The first one does, inside its dial: below where mocks patch httpx, so that tests
-need no name to exist. Lookups run on the library's background thread, one at a time per name, however many callers wait.
+need no name to exist. Lookups run on the library's background thread, one at a time per name, however many wait.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Directory:
             await self.fresh(runtime, seconds)
 
     def dial_failed(self) -> None:
-        """An address did not take a connection: perhaps it has moved. Asks again early, at most once a second."""
+        """Ask again early, at most once a second: an address did not take a connection, so perhaps it has moved."""
         if self.freshness.dial_failed(self._clock.now()) and self._handle is not None:
             self._handle.hurry()
 

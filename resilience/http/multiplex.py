@@ -153,7 +153,8 @@ class Multiplexer:
             kind: type[Exception] = httpcore.ReadTimeout if stream_wire.written else httpcore.ConnectTimeout
             if not stream_wire.written and shared.wire.connected:
                 kind = httpcore.PoolTimeout  # it waited for one of the streams the server allows: nobody's fault
-            raise kind(f"no answer within {limit:.3g} s") from error
+            message = f"no answer within {limit:.3g} s"
+            raise kind(message) from error
         except BaseException as error:
             if not isinstance(error, httpcore.ConnectionNotAvailable):
                 stream_wire.cut = shared.wire.cut

@@ -58,10 +58,7 @@ class Roster:
             same = before.replicas == resolution.replicas
             if same:
                 return
-        if resolution is None or not resolution.fleet:
-            kept = [self._by_name()]
-        else:
-            kept = self._by_address(resolution)
+        kept = self._by_address(resolution) if resolution is not None and resolution.fleet else [self._by_name()]
         for endpoint in kept:
             endpoint.mark(draining=False)
             if endpoint.circuit is not None:

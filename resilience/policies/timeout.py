@@ -42,8 +42,7 @@ class Timeout(Policy):
         runtime, outer = call.runtime, call.deadline
         now = runtime.now()
         deadline = now + limit
-        if outer < deadline:
-            deadline = outer
+        deadline = min(deadline, outer)
         if deadline <= now:
             raise passed(call.operation, Sent.NO)
         # Work that a thread leaves behind goes on with its own copy, whose deadline stays.

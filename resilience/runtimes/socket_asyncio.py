@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import select
-import ssl
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from resilience.runtimes.eyeballs import race
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Sequence
 
 # Bytes that may wait to be read before the peer is slowed down: asyncio's own stream limit.
@@ -268,5 +268,3 @@ def on_asyncio() -> bool:
     except RuntimeError:
         return False
     return True
-
-

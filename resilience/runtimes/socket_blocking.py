@@ -159,7 +159,7 @@ def _race(addresses: Sequence[tuple[str, int]], limit: float, local_address: str
                     selector.unregister(winner)
                     code = winner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
-                        winner.setblocking(True)
+                        winner.settimeout(None)
                         return winner
                     winner.close()
                     failure = OSError(code, "connect failed")
@@ -174,7 +174,7 @@ def _begin(address: tuple[str, int], local_address: str | None) -> socket.socket
     family, kind, protocol, _, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
     connecting = socket.socket(family, kind, protocol)
     try:
-        connecting.setblocking(False)
+        connecting.settimeout(0.0)
         if local_address is not None:
             connecting.bind((local_address, 0))
         connecting.connect_ex(where)

@@ -235,7 +235,7 @@ class VirtualRuntime:
         else:
             if not isinstance(suspend, _Suspend):
                 message = f"{task.name} awaited {suspend!r}, which is not of the virtual runtime"
-                raise RuntimeError(message)
+                raise RuntimeError(message)  # noqa: TRY004 - a bug of the policy, not a wrong argument
             suspend.arrange(task, task.wakeup)
             if task.cancelled and not task.shields:
                 self.wake_at(self._now, task, task.wakeup)

@@ -37,7 +37,7 @@ def assert_attempts(outcome: object, expected: Sequence[Expected | tuple[str | N
 def attempts_of(outcome: object, /) -> Sequence[AttemptRecord]:
     """Return the record of the attempts that a response or an exception carries."""
     extensions: Any = getattr(outcome, "extensions", None)
-    record = extensions.get("resilience") if isinstance(extensions, dict) else outcome
+    record: Any = cast("dict[str, Any]", extensions).get("resilience") if isinstance(extensions, dict) else outcome
     attempts = getattr(record, "attempts", None)
     if attempts is None:
         argument, expected = "outcome", "a response of a resilience client, or an exception that one has raised"

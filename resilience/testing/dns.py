@@ -1,5 +1,8 @@
 """A resolver that finds what a script says, lookup by lookup or as time goes by."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# What users script is checked at run time; httpx declares `extensions` as a bare dict.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping

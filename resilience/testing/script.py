@@ -1,5 +1,8 @@
 """A network that does what a script says: for a client's calls, endpoint by endpoint."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# What users script is checked at run time; httpx declares `extensions` as a bare dict.
+
 from __future__ import annotations
 
 import math
@@ -178,7 +181,7 @@ class _Play:
         self.note_sent()
         if self.wire is not None:
             self.wire.received += 1
-        return self.response(step)
+        return self.response(cast("int | Answer | Ok[Any] | httpx.Response", step))
 
     def response(self, step: int | Answer | Ok[Any] | httpx.Response) -> httpx.Response:
         """Return the answer."""

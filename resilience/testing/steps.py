@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import httpx
 
@@ -82,7 +82,7 @@ def check_step(step: object, /, argument: str = "step") -> None:
         require(argument, step, "a status from 100 to 599", _is_status)
         return
     if isinstance(step, type) and not issubclass(step, Exception):
-        raise ConfigurationError(argument, step, _EXPECTED)
+        raise ConfigurationError(argument, cast("object", step), _EXPECTED)
     if not (isinstance(step, Answer | Ok | Hang | After | Exception | httpx.Response) or callable(step)):
         raise ConfigurationError(argument, step, _EXPECTED)
 

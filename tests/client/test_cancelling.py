@@ -41,7 +41,7 @@ async def others() -> int:
     try:
         return len(asyncio.all_tasks()) - 1
     except RuntimeError:
-        import trio  # noqa: PLC0415 - only where it runs
+        import trio
 
         return trio.lowlevel.current_statistics().tasks_living
 

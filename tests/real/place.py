@@ -59,7 +59,7 @@ class Place:
         if not program("ip"):
             self.missing = "the `ip` program is missing (Debian: iproute2)"
             return
-        self._ours = os.readlink("/proc/self/ns/net")
+        self._ours = str(Path("/proc/self/ns/net").readlink())
         try:
             self._unshare()
             _mount("none", "/", _RECURSIVE | _PRIVATE)
@@ -117,7 +117,8 @@ class Filter:
         """Let everything through."""
         run(
             "nft", "-f", "-",
-            given="flush ruleset\ntable inet lab {\nchain in { type filter hook input priority 0; policy accept; }\n}\n",
+            given="flush ruleset\ntable inet lab {\n"
+            "chain in { type filter hook input priority 0; policy accept; }\n}\n",
         )  # fmt: skip
 
     @staticmethod

@@ -128,7 +128,8 @@ FORKED = """
     import resilience
     kind, *urls = sys.argv[1:]
     signal.alarm(20)
-    service = resilience.Service(discovery=resilience.Dns(min_ttl=1), health=resilience.HealthCheck("/ready", interval=0.2))
+    health = resilience.HealthCheck("/ready", interval=0.2)
+    service = resilience.Service(discovery=resilience.Dns(min_ttl=1), health=health)
     services = {"web.internal": service}
 
     if kind == "threads":

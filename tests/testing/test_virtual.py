@@ -310,18 +310,18 @@ class TestWhatFollowsTheClock:
             with virtual(seed=7) as clock:
                 with pytest.raises(ConnectionError):
                     resilience.Retry(5).call(failing, [])
-                return clock.slept, random.random()  # noqa: S311
+                return clock.slept, random.random()
 
         assert story() == story()
 
     def test_the_random_module_goes_on_where_it_was(self):
         random.seed(3)
-        expected = [random.random() for _ in range(2)]  # noqa: S311
+        expected = [random.random() for _ in range(2)]
         random.seed(3)
-        first = random.random()  # noqa: S311
+        first = random.random()
         with virtual():
-            random.random()  # noqa: S311
-        assert [first, random.random()] == expected  # noqa: S311
+            random.random()
+        assert [first, random.random()] == expected
 
     def test_other_threads_keep_real_time(self):
         told = []

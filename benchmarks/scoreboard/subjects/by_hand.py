@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pybreaker
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from benchmarks.scoreboard.told import Lost, headers
 

@@ -45,7 +45,7 @@ backend b{tier}
   balance leastconn
   option httpchk GET /health
   server-template s 16 {name}:{port} check inter 500ms fall 2 rise 1 resolvers lab init-addr libc,none observe layer7 error-limit 5 on-error mark-down
-"""  # noqa: E501 - one line of its configuration
+"""
 
 
 def configure(upstreams: Sequence[Upstream], scenario: Scenario, scratch: Path) -> list[str]:
