@@ -53,6 +53,7 @@ test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; a
 
 bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/throughput.py
 
 clean: ## forget the environment and what was made
