@@ -14,6 +14,7 @@ from resilience.balancing.settling import Settling
 from resilience.balancing.waiting import stand_in, wait_for_total
 from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
+from resilience.core.endpoint import HUNG_AFTER, HUNG_FACTOR, SILENT
 from resilience.core.errors import OverloadedError, Rerouted
 from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Ok, Sent, Verdict
 from resilience.core.tally import Tally
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from resilience.core.events import Event
     from resilience.core.ports import Balancer, Proceed
     from resilience.core.slots import Line, Slots
-
-# An attempt that was cut is blamed on its endpoint when it had at least this long (seconds), and three times what it
-# usually takes: then it hung, and was not merely begun too late.
-HUNG_AFTER = 0.05
-HUNG_FACTOR = 3.0
 
 
 class Room(Settling):
@@ -126,7 +122,8 @@ class Room(Settling):
     def _cancelled(self, call: RoutedCall, attempt: Attempt) -> None:
         now = call.runtime.now()
         elapsed, known = now - attempt.started, attempt.endpoint.latency
-        # By the call's own deadline, or by a hedge that has won: then a hung endpoint is to blame. Else by the caller.
+        # By the call's own deadline, or by a hedge that has won: then an endpoint is to blame that had three times what
+        # it usually takes: it hung, and was not merely asked too late. Else by the caller.
         cut = now >= call.deadline or call.lost
         if cut and elapsed >= max(HUNG_AFTER, HUNG_FACTOR * (attempt.endpoint.usual or 0.0)):
             attempt.settle(BAD, now)
@@ -140,19 +137,20 @@ class Room(Settling):
 
     def _begin(self, call: RoutedCall, preferred: Endpoint | None = None) -> Attempt | None:
         now = call.runtime.now()
-        if preferred is not None and preferred.ready(now):
-            attempt = self._enter(call, preferred, now)
-            if attempt is not None:
-                return attempt
-
+        if preferred is not None and preferred.ready(now) and (attempt := self._enter(call, preferred, now)):
+            return attempt
         if self._abandoned:
             self.settle_abandoned()
         total = self.total
         if total is not None and total.taken >= total.limit:
             return None
 
-        def usable(endpoint: Endpoint) -> bool:
+        def fit(endpoint: Endpoint) -> bool:
             return endpoint.ready(now) and (endpoint not in call.tried or bound_until(call, endpoint) <= now)
+
+        # Where several attempts wait already and nothing comes back, no more are sent while others are there.
+        def usable(endpoint: Endpoint) -> bool:
+            return fit(endpoint) and (endpoint.silent < SILENT or not endpoint.hangs(now))
 
         if call.hedging:
             return self._beside(call, now)
@@ -162,11 +160,7 @@ class Room(Settling):
                 return attempt
         if call.tried and self._only_full(call, now):
             return None
-        # Where several attempts wait already and nothing comes back, no more are sent while others are there.
-        attempt = self._at_any(call, lambda e: (e.silent < SILENT or not e.hangs(now)) and usable(e), now)
-        if attempt is None and any(endpoint.silent >= SILENT for endpoint in self.endpoints):
-            attempt = self._at_any(call, usable, now)
-        return attempt
+        return self._at_any(call, usable, now) or self._at_one_that_hangs(call, fit, now)
 
     def _at_any(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         # Between asking and taking, somebody else may have been faster: ask again, as often as there are endpoints.
@@ -178,6 +172,10 @@ class Room(Settling):
             if attempt is not None:
                 return attempt
         return None
+
+    def _at_one_that_hangs(self, call: RoutedCall, fit: Callable[[Endpoint], bool], now: float) -> Attempt | None:
+        silent = any(endpoint.silent >= SILENT for endpoint in self.endpoints)
+        return self._at_any(call, fit, now) if silent else None
 
     def _beside(self, call: RoutedCall, now: float) -> Attempt:
         """Return an attempt where no other send of the call is, or raise: a hedge neither probes nor stands in line."""

@@ -26,6 +26,12 @@ class Address:
 
 # RFC 6298 smooths round-trip times with 1/8; a peak is followed at once, as Finagle's peak EWMA does.
 _SMOOTHING = 0.125
+# An endpoint seems to hang when so many attempts wait for it, the first of them for at least so many seconds and three
+# times what its answers usually take. Five: so many failures in a row open a circuit. Unknown: RFC 8305's for a dial.
+SILENT = 5
+HUNG_AFTER = 0.05
+HUNG_FACTOR = 3.0
+UNKNOWN_PATIENCE = 0.25
 
 
 class Endpoint:
@@ -47,6 +53,8 @@ class Endpoint:
         "latency",
         "panic",
         "route",
+        "silent",
+        "silent_since",
         "slots",
         "tier",
         "usual",
