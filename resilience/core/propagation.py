@@ -34,9 +34,8 @@ def milliseconds(left: float, /) -> str | None:
 
 def seconds_left(value: str | None, /) -> float | None:
     """Return the seconds that a header's value leaves, negative ones too; None when it is absent or malformed."""
-    if value is None or not _MILLISECONDS.fullmatch(value.strip()):
-        return None
-    return int(value) / 1000.0
+    found = None if value is None else _MILLISECONDS.fullmatch(value.strip(" \t"))  # RFC 9110 5.6.3
+    return None if found is None else int(found[0]) / 1000.0
 
 
 def header_name(argument: str, value: object, /) -> str:
