@@ -13,6 +13,7 @@ from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.laws import Aimd
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
@@ -34,6 +35,10 @@ POLICIES = {
     "single flight": SingleFlight,
     "rate limit": lambda: RateLimit(0.5, burst=1, wait=1.5),
     "throttle": lambda: Throttle(k=1.1),
+    "bulkhead with priorities": lambda: Bulkhead(1, queue=2, priority=lambda: 1.0, lifo_after=1.0),
+    "circuit that minds slow calls": lambda: CircuitBreaker(slow_after=0.5, minimum_calls=3, slow_start=5.0),
+    "circuit in the shade": lambda: CircuitBreaker(consecutive_failures=1, shadow=True),
+    "circuit by key": lambda: KeyedCircuitBreaker(lambda: "key", consecutive_failures=2, open_for=2.0),
     "adaptive limit": lambda: AdaptiveLimit(Aimd(initial=1, least=1, slow=1.0)),
     "all": lambda: Pipeline(
         Timeout(5.0),
