@@ -4,8 +4,8 @@
 
 Each replica is a process on an address of its own; several clients share the load, as several processes would, and
 know nothing of each other. Balancers take turns round by round; latency counts from when a call was due. A round in
-which the generator itself was late (99th percentile above 5 ms) says more about the machine; it is run again, at most twice,
-and counted.
+which the generator itself was late (99th percentile above 5 ms) says more about the machine; it is run again, at most
+twice, and counted.
 """
 
 from __future__ import annotations
