@@ -68,7 +68,8 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
 
 
 def _judge_disconnected(error: Exception, verdict: Verdict, wire: Wire, call: Call) -> Verdict:
-    if unprocessed(error):
+    stream = getattr(wire, "stream", None)
+    if unprocessed(error, stream if isinstance(stream, int) else None):
         # The server has not touched it, but our end may have used up a body that cannot be produced again.
         return _NOT_PROCESSED if replayable(call.request) else UNKNOWN
     if wire.reused and wire.received == 0:
@@ -96,15 +97,14 @@ def hung(attempt: Attempt, now: float) -> bool:
     return now - attempt.started >= max(HUNG_AFTER, HUNG_FACTOR * usual)
 
 
-def unprocessed(error: BaseException) -> bool:
-    """Tell whether HTTP/2 says so: REFUSED_STREAM, or a GOAWAY that does not cover our stream."""
-    for root in roots(error):
-        code = getattr(root, "error_code", None)
-        if code is None:
-            continue
-        last = getattr(root, "last_stream_id", None)
-        if last is None and int(code) == _REFUSED_STREAM:
+def unprocessed(error: BaseException, stream: int | None = None) -> bool:
+    """Tell whether HTTP/2 says so: REFUSED_STREAM, or a GOAWAY that does not cover our stream (None: not known)."""
+    # httpcore puts h2's event, which is no exception, into the arguments of its own.
+    said = [it for root in roots(error) for it in (root, *root.args) if getattr(it, "error_code", None) is not None]
+    for it in said:
+        last = getattr(it, "last_stream_id", None)
+        if last is None and int(it.error_code) == _REFUSED_STREAM:
             return True
-        if last == 0:
+        if last is not None and (last == 0 or (stream is not None and stream > last)):
             return True
     return False
