@@ -46,6 +46,7 @@ from resilience.policies.single_flight import SingleFlight
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
+from resilience.registry import NamedPipeline, Registry
 from resilience.runtimes.entry import deadline
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "Hedge",
     "KeyedCircuitBreaker",
     "LeastRequest",
+    "NamedPipeline",
     "NoEndpointsError",
     "Ok",
     "OutlierEjection",
@@ -83,6 +85,7 @@ __all__ = [
     "Policy",
     "Random",
     "RateLimit",
+    "Registry",
     "RejectedError",
     "Rendezvous",
     "ResilienceError",

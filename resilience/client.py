@@ -69,6 +69,16 @@ class _Told:
         """Return a frozen snapshot of every service met so far; cheap, safe from anywhere."""
         return Status({name: it for ours in reversed(self._ours()) for name, it in ours.status().services.items()})
 
+    def update(self, *, services: Mapping[str, Service] | None = None, defaults: Service | None = None) -> None:
+        """Put new descriptions into force while calls go on; what is left out, or None, stays as it was.
+
+        `services` takes the place of the whole mapping. Endpoints that stay keep their circuits, latencies, connections
+        and what is in flight, services their budgets; calls under way end under the old description. Raises
+        ConfigurationError for whatever is wrong, and then changes nothing.
+        """
+        for ours in self._ours():
+            ours.update(services=services, defaults=defaults)
+
     def describe(self) -> Description:
         """Return the policies of every service, outermost first, and every warning about them."""
         found = [ours.describe().services for ours in reversed(self._ours())]

@@ -55,6 +55,10 @@ class Room(Settling):
         self.balancer.update(endpoints)
         self.line.stir()
 
+    def follow(self, other: Room) -> None:
+        """Count on from another room of the same service, and settle what was abandoned there."""
+        self.attempts, self.streams, self._abandoned = other.attempts, other.streams, other._abandoned
+
     # The filter.
 
     async def around(self, call: RoutedCall, proceed: Proceed, /) -> Any:  # noqa: ANN401

@@ -118,6 +118,10 @@ class Directory:
         if handle is not None:
             handle.cancel()
 
+    def tell(self, adopt: Callable[[Resolution | None], None], /) -> None:
+        """Tell somebody else of each new answer from now on."""
+        self._adopt = adopt
+
     # What the background does.
 
     def _ask(self) -> Submission[None]:

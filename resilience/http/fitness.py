@@ -108,6 +108,12 @@ class Fitness:
         if self.slow_start is not None and len(self._members) > 1:
             self.slow_start.began(endpoint, self._clock.now())
 
+    def follow(self, other: Fitness, room: Room) -> None:
+        """Go on with what another has counted, by the same rules."""
+        if other._ejection is not None and self._ejection is not None:
+            self._ejection = other._ejection
+            room.on_verdict = self._ejection.settle
+
     def close(self) -> None:
         """Stop."""
         if self._handle is not None:

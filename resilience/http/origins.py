@@ -10,6 +10,7 @@ import httpx
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.resolution import Target
+from resilience.http.heritage import rehearse
 from resilience.http.listening import Listeners
 from resilience.http.service import Service
 from resilience.http.status import Description, Status, describe, snapshot
@@ -68,7 +69,7 @@ class Upstreams:
             message = f"port {port}: expected 1 to {LAST_PORT}"
             raise httpx.InvalidURL(message)
         target = Target(url.raw_host.decode("ascii").strip("[]"), port, url.scheme in _SECURE)
-        service = self.services.get(str(target)) or self.services.get(target.host) or self.defaults
+        service = _service_of(target, self.services, self.defaults)
         with self._lock:
             found = self.by_origin.get(key)
             if found is not None:
@@ -78,6 +79,28 @@ class Upstreams:
                 found = self.by_origin[key] = make(target, service)
                 self._before = {}
         return found, dropped
+
+    def update(
+        self,
+        services: Mapping[str, Service] | None,
+        defaults: Service | None,
+        make: Callable[[Target, Service, Upstream | None], Upstream],
+    ) -> None:
+        """Put new descriptions into force, where they are others. ConfigurationError, and no change, if one is bad."""
+        given = self.services if services is None else _by_name(services)
+        fallback = self.defaults if defaults is None else _checked("defaults", defaults)
+        with self._lock:
+            changed = {
+                key: service
+                for key, it in self.by_origin.items()
+                if (service := _service_of(it.target, given, fallback)) is not it.service
+            }
+            for key, service in changed.items():
+                rehearse(self.by_origin[key].target, service, self.runtime)
+            self.services, self.defaults = given, fallback
+            for key, service in changed.items():
+                old = self.by_origin[key]
+                self.by_origin[key] = make(old.target, service, old)
 
     def _evict_locked(self, now: float, *, room_for: int) -> list[Upstream]:
         self._swept = now
@@ -105,6 +128,10 @@ class Upstreams:
     def describe(self) -> Description:
         """Return what is configured, and what is doubtful about it."""
         return describe(self.services, self.defaults, list(self.by_origin.values()), stacked=self.stacked)
+
+
+def _service_of(target: Target, services: Mapping[str, Service], defaults: Service) -> Service:
+    return services.get(str(target)) or services.get(target.host) or defaults
 
 
 def _by_name(services: Mapping[str, Service] | None) -> dict[str, Service]:

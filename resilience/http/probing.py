@@ -84,6 +84,10 @@ class Prober:
         wait, probe = partial(_wait, state, self._clock), partial(self._probe, endpoint, state)
         return state, self._lease.every(wait, probe, name=f"probe {endpoint.label}")
 
+    def serve(self, room: Room, changed: Callable[[Endpoint], None]) -> None:
+        """Go on for another room of the same service."""
+        self._room, self._changed = room, changed
+
     def used(self, now: float) -> None:
         """Note a call: an idle service is probed less often."""
         for state, handle in list(self._probed.values()):

@@ -73,6 +73,18 @@ class Roster:
         self.departed.extend(left)
         self._tell(before, resolution)
 
+    @property
+    def known(self) -> tuple[Endpoint, ...]:
+        """Every endpoint there is, and was lately."""
+        found = dict.fromkeys((*self.endpoints, *(endpoint for _, endpoint in self._gone.values())))
+        return tuple(found) if self._origin is None else tuple(dict.fromkeys((*found, self._origin)))
+
+    def follow(self, other: Roster) -> None:
+        """Go on with another's endpoints: those of the same service under its old description."""
+        self.resolution, self.endpoints, self.departed = other.resolution, other.endpoints, other.departed
+        self._gone, self._origin = other._gone, other._origin
+        self._update(self.endpoints)
+
     def _by_name(self) -> Endpoint:
         if self._origin is None:
             self._origin = self._make(Address(self.target.host, self.target.port))

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from resilience.http.arguments import known, pool_options, total_slots
+from resilience.http.arguments import pool_options, total_slots
 from resilience.http.exchange import AsyncExchange, BlockingExchange
 from resilience.http.failures import failure, was_cut
 from resilience.http.origins import Upstreams
 from resilience.http.private import retries_below
-from resilience.http.routed import async_around, blocking_around, connects_itself
+from resilience.http.routed import async_around, blocking_around
 from resilience.http.transport_base import FAILED, _TransportBase  # pyright: ignore[reportPrivateUsage]
-from resilience.http.upstream import Upstream
 from resilience.http.whole import record
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.background import BACKGROUND
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from resilience.core.ports import Listener
-    from resilience.core.resolution import Target
     from resilience.http.service import Service
+    from resilience.http.upstream import Upstream
 
 
 class Transport(_TransportBase, httpx.BaseTransport):
@@ -108,19 +107,6 @@ class Transport(_TransportBase, httpx.BaseTransport):
             response.extensions["resilience"] = record([call])
             self._tell(upstream, call, status=response.status_code, error=None)
         return response
-
-    def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = known(service, target, foreign=connects_itself(self._below, service))
-        return Upstream(
-            target,
-            service,
-            resolution,
-            self._lease,
-            self._exchange,
-            self._upstreams.listeners,
-            self._runtime,
-            total=self._total,
-        )
 
     def _close(self, upstream: Upstream) -> None:
         upstream.close()
@@ -204,19 +190,6 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
             response.extensions["resilience"] = record([call])
             self._tell(upstream, call, status=response.status_code, error=None)
         return response
-
-    def _make(self, target: Target, service: Service) -> Upstream:
-        resolution = known(service, target, foreign=connects_itself(self._below, service))
-        return Upstream(
-            target,
-            service,
-            resolution,
-            self._lease,
-            self._exchange,
-            self._upstreams.listeners,
-            self._runtime,
-            total=self._total,
-        )
 
     async def _close(self, upstream: Upstream) -> None:
         upstream.close()

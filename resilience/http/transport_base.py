@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.slots import Slots
+from resilience.http.arguments import known
 from resilience.http.failures import outcome_of
+from resilience.http.routed import connects_itself
+from resilience.http.upstream import Upstream
 from resilience.http.whole import current, ended
 from resilience.runtimes.background import BACKGROUND, Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from resilience.core.call import RoutedCall
     from resilience.core.ports import Runtime
+    from resilience.core.resolution import Target
     from resilience.http.listening import Listeners
     from resilience.http.origins import Upstreams
+    from resilience.http.service import Service
     from resilience.http.status import Description, Status
-    from resilience.http.upstream import Upstream
     from resilience.http.whole import Whole
 
 # From this status on a call has failed.
@@ -31,6 +35,8 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
     _runtime: Runtime
     _held: Lease | None = None
     _exchange: Any
+    _below: object = None
+    """Somebody else's transport, around which the policies run."""
     _total: Slots | None
     _anew: Callable[[Slots | None], Any] | None = None
     """Makes another exchange like the first; None around somebody else's transport."""
@@ -78,6 +84,29 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
     def listeners(self) -> Listeners:
         """Who hears of what happens to its calls."""
         return self._upstreams.listeners
+
+    def update(self, *, services: Mapping[str, Service] | None = None, defaults: Service | None = None) -> None:
+        """Put new descriptions into force while calls go on; what is left out, or None, stays as it was.
+
+        `services` takes the place of the whole mapping. Endpoints that stay keep their circuits, latencies, connections
+        and what is in flight, services their budgets; calls under way end under the old description. Raises
+        ConfigurationError for whatever is wrong, and then changes nothing.
+        """
+        self._upstreams.update(services, defaults, self._make)
+
+    def _make(self, target: Target, service: Service, old: Upstream | None = None) -> Upstream:
+        resolution = known(service, target, foreign=connects_itself(self._below, service))
+        return Upstream(
+            target,
+            service,
+            resolution,
+            self._lease,
+            self._exchange,
+            self._upstreams.listeners,
+            self._runtime,
+            total=self._total,
+            old=old,
+        )
 
     def status(self) -> Status:
         """Return a frozen snapshot of every service met so far; cheap, safe from any thread."""

@@ -19,7 +19,8 @@ from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
 from resilience.http.circuits import apply_template
 from resilience.http.deadline_header import DeadlineHeader
-from resilience.http.fitness import Fitness, balancing
+from resilience.http.fitness import Fitness
+from resilience.http.heritage import balancing_for, budget_for, hedge_for, take_over
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
@@ -63,6 +64,7 @@ class Upstream:
         runtime: Runtime,
         *,
         total: Slots | None = None,
+        old: Upstream | None = None,
     ) -> None:
         self.target = target
         self.name = str(target)
@@ -70,11 +72,11 @@ class Upstream:
         self.exchange = exchange
         self.listeners = listeners
         self.runtime = runtime
-        self.budget = service.budget.fresh() if service.budget is not None else None
-        self.line = Line()
-        self.used_at = runtime.now()
-        self.calls = Tally()
-        self.failed = Tally()
+        self.used_at: float = runtime.now() if old is None else old.used_at
+        self.budget = budget_for(service, old, runtime.now())
+        self.line: Line = Line() if old is None else old.line
+        self.calls: Tally = Tally() if old is None else old.calls
+        self.failed: Tally = Tally() if old is None else old.failed
         """Calls that ended in an error (not: cancelled by the caller), or in an answer of 5xx."""
         # Plain seconds, since the service has checked them.
         self._total_timeout = cast("float | None", service.total_timeout)
@@ -83,7 +85,7 @@ class Upstream:
         self._limit = math.inf if service.max_in_flight is None else service.max_in_flight
         if total is not None and service.max_in_flight == MAX_IN_FLIGHT:
             self._limit = total.limit  # `limits=` was given, and takes the place of the default
-        balancer, slow_start = balancing(service, runtime)
+        balancer, slow_start = balancing_for(service, old, runtime)
         self.room = Room(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
         apply_template(service.circuit, self.room, listeners.failed)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
@@ -92,8 +94,9 @@ class Upstream:
         send = compose(tuple(policy for policy in innermost if policy is not None), exchange.send)
         inner: Proceed = link(cast("Policy", self.room), send)
         self._once = inner
-        if service.hedge is not None:
-            inner = compose((service.hedge.sharing(self.budget, paid=service.retry is not None),), inner)
+        self.hedge = hedge_for(service, old, self.budget)
+        if self.hedge is not None:
+            inner = compose((self.hedge,), inner)
         if service.retry is not None:
             retry = service.retry.sharing(self.budget)
             inner = compose((retry,), inner)
@@ -108,11 +111,14 @@ class Upstream:
                 target, service.health, lease(), self.room, context, listeners.emit, runtime,
                 changed=self.fitness.health_changed,
             )  # fmt: skip
+        if old is not None:
+            take_over(self, old, self._limit)
         if self.directory is not None or self.prober is not None:
             self.room.on_dial_failed = self._dial_failed
         if self.directory is not None:
             self.room.renewal = self._renewed
-        self.roster.adopt(resolution)
+        if resolution is not None or old is None or self.directory is not old.directory:
+            self.roster.adopt(resolution)
 
     def _update(self, endpoints: Sequence[Endpoint]) -> None:
         self.fitness.update(endpoints)

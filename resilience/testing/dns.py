@@ -35,8 +35,8 @@ _EXPECTED = (
 class ScriptedDns:
     """``Service(discovery=ScriptedDns(…))``: a list is gone through lookup by lookup, and its last answer repeats.
 
-    A mapping ``{0: ["10.0.0.1:8080"], 30: "servfail"}`` is gone through by time: from 30 s on after the object was made
-    lookups fail. `ttl` is what the answers may be kept for; a lookup takes `after` seconds. `min_ttl`, `max_ttl` and
+    A mapping ``{0: ["10.0.0.1:8080"], 30: "servfail"}`` is gone through by time: 30 s after the first lookup, and from
+    then on, lookups fail. `ttl` is what the answers may be kept for; a lookup takes `after` seconds. `min_ttl`, `max_ttl` and
     `stale_for` as in ``Dns``. Raises ConfigurationError.
     """
 
@@ -70,8 +70,7 @@ class ScriptedDns:
         if not listed or self._times != sorted(self._times) or self._times[0]:
             _refuse(answers)
         self._answers = [_checked(found) for found in listed]
-        self._now = here(ANYIO).now
-        self._since = self._now()
+        self._since: float | None = None
 
     def __repr__(self) -> str:
         return f"ScriptedDns({len(self._answers)} answers, {'by time' if self._by_time else 'by lookup'})"
@@ -83,7 +82,9 @@ class ScriptedDns:
         if self.after:
             await ANYIO.sleep(self.after)
         if self._by_time:
-            passed = self._now() - self._since
+            now = here(ANYIO).now()
+            self._since = now if self._since is None else self._since
+            passed = now - self._since
             number = sum(1 for at in self._times if at <= passed) - 1
         found = self._answers[min(number, len(self._answers) - 1)]
         if isinstance(found, Exception):

@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-pytest_plugins = ["pytester"]
-
 TESTS = """
 import time, anyio, pytest
 import resilience
@@ -32,7 +30,7 @@ def test_script(resilience_script):
 
 def test_the_fixtures(tmp_path):
     (tmp_path / "test_it.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "resilience_pytest", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=50).stdout
     assert "5 passed, 1 error" in told
     assert "the script is not over" in told

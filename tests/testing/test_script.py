@@ -131,12 +131,16 @@ class TestSteps:
             lambda request: Answer(content=request.url.path),
             httpx.Response(418, text="tea"),
             httpx.ConnectTimeout("slow"),
-            ssl.SSLCertVerificationError("expired"),
             200,
         ]
         outcomes, _ = calls(kind, Script(steps), urls=[URL] * 3)
         assert [response.text for response in outcomes] == ["/items", "tea", ""]
-        assert_attempts(outcomes[2], ["ConnectTimeout", "ConnectError", 200])
+        assert_attempts(outcomes[2], ["ConnectTimeout", 200])
+
+    def test_a_certificate_of_somebody_elses(self, kind):
+        (error,), _ = calls(kind, Script([], then=ssl.SSLCertVerificationError("expired")))
+        assert_attempts(error, [(None, "ConnectError")] * 2)
+        assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
     def test_after_its_end_a_script_says_so(self, kind):
         script = Script({A: [503]})
@@ -146,17 +150,18 @@ class TestSteps:
             script.assert_done()
 
     def test_names_are_followed_as_time_goes_by(self, kind):
-        names = ScriptedDns({0: ["10.0.0.1"], 20: "servfail", 60: ["10.0.0.2"]}, after=0.1)
+        names = ScriptedDns({0: ["10.0.0.1"], 20: "servfail", 30: ["10.0.0.2"]}, after=0.1)
         script = Script([], then=200)
         calls(kind, script, resilience.Service(discovery=names), urls=[URL] * 20, pause=5.0)
         asked = [sent.endpoint for sent in script.sent]
         assert asked == [A] * asked.count(A) + [B] * asked.count(B)
-        assert (asked.count(A), asked.count(B)) == (19, 1)
+        assert asked.count(A) > 6  # also while nameservers fail
+        assert asked.count(B) > 6
 
     def test_names_are_followed_lookup_by_lookup(self, kind):
         names = ScriptedDns(["timeout", ["10.0.0.2:8080"]])
         script = Script([], then=200)
-        outcomes, _ = calls(kind, script, resilience.Service(discovery=names), urls=[URL] * 2, pause=5.0)
+        outcomes, _ = calls(kind, script, resilience.Service(discovery=names), urls=[URL] * 2, pause=2.0)
         assert isinstance(outcomes[0], resilience.NoEndpointsError)
         assert_attempts(outcomes[1], [(B, 200)])
         assert names.lookups == 2
@@ -189,7 +194,7 @@ def test_a_script_that_is_not_over_says_so():
 class TestFast:
     def test_waits_are_left_out_and_nothing_else(self):
         script = Script([503, 503, 200])
-        service = resilience.Service(retry=resilience.Retry(3, wait=20))
+        service = resilience.Service(retry=resilience.Retry(3, wait=10))
         with fast() as left_out, resilience.Client(transport=script, defaults=service) as client:
             response = client.get(URL)
         assert_attempts(response, [503, 503, 200])
@@ -231,7 +236,7 @@ class TestAttempts:
         return response
 
     def test_any_endpoint_and_anything(self):
-        assert_attempts(self.response(), [(None, 503), None, "200" if False else 200])
+        assert_attempts(self.response(), [(None, 503), None, 200])
 
     @pytest.mark.parametrize(
         "expected",

@@ -1,0 +1,180 @@
+"""How a policy goes on under a new description: what it has counted, and who is inside, stays.
+
+State belongs to the place where a policy acts, not to the description that was in force when it began. All of these
+are decisions and bookkeeping; nobody waits here.
+"""
+
+# Each state is handed on by somebody who knows what is in it.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from resilience.policies.adaptive import AdaptiveLimit
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.budget import Budget, RetryBudget
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.fallback import Fallback
+from resilience.policies.hedge import Hedge
+from resilience.policies.permits import CLOSED
+from resilience.policies.queueing import RankedSlots
+from resilience.policies.rate_limit import Bucket, RateLimit
+from resilience.policies.retry import Retry
+from resilience.policies.single_flight import SingleFlight
+from resilience.policies.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resilience.core.ports import Policy
+    from resilience.policies.circuit import Circuit
+
+P = TypeVar("P")
+
+
+def circuit_after(known: Circuit, made: Circuit, /) -> Circuit:
+    """Return the circuit that goes on: the known one under the options of the new, or the new one in its state.
+
+    The new one where the window is another, or the kind of machine: then what was counted within it begins anew.
+    """
+    made.sole = known.sole
+    if type(known) is type(made) and known.options.window == made.options.window:
+        known.options = made.options
+        if hasattr(made, "mode"):
+            known.mode = made.mode  # type: ignore[attr-defined]  # a deep circuit
+        return known
+    with known._lock:
+        made.state = known.state
+        made._generation = known._generation + 1
+        made._openings = known._openings
+        made._until = known._until
+        made._failures = known.failures_in_a_row
+        made._passed = known._passed if known.state is not CLOSED else 0
+    return made
+
+
+def budget_after(known: Budget, options: RetryBudget, now: float, /) -> Budget:
+    """Return the balance that goes on: what was spent lately stays spent, at the new rates."""
+    made = options.fresh()
+    with known._lock:
+        known._turn_locked(now)
+        if known._width == made._width:
+            known._ratio, known._reserve = made._ratio, made._reserve
+            return known
+        spent = sum(known._spent)
+    with made._lock:
+        made._turn_locked(now)
+        made._spent[made._slice % len(made._spent)] = spent
+    return made
+
+
+def latencies_after(known: Hedge, made: Hedge, /) -> Hedge:
+    """Return a copy of the new hedge that knows the latencies the old one has seen, if both go by them."""
+    return _with(made, **_latencies_of(known, made))
+
+
+def policies_after(known: Sequence[Policy], made: Sequence[Policy], now: float, /) -> tuple[Policy, ...]:
+    """Return the new policies, each with the state of the known one of its kind: first of first, second of second."""
+    left = list(known)
+    going_on: list[Policy] = []
+    for policy in made:
+        before = next((it for it in left if type(it) is type(policy)), None)
+        if before is None or before is policy:
+            going_on.append(policy)
+        else:
+            left.remove(before)
+            going_on.append(policy_after(before, policy, now))
+    return tuple(going_on)
+
+
+def policy_after(known: Policy, made: Policy, now: float, /) -> Policy:
+    """Return a copy of the new policy with the state of a known one of the same type; without any, it is as it was."""
+    pair: tuple[Any, Any] = (known, made)
+    match pair:
+        case (Retry() | Hedge(), Retry() | Hedge()):
+            return _with(made, **_paid_from(*pair, now), **_latencies_of(*pair))
+        case (CircuitBreaker(), CircuitBreaker()):
+            return _breaker_after(*pair)
+        case (Bulkhead(), Bulkhead()):
+            return _bulkhead_after(*pair)
+        case (RateLimit(), RateLimit()):
+            return _with(made, bucket=_bucket_after(pair[0].bucket, pair[1].bucket))
+        case (AdaptiveLimit(), AdaptiveLimit()):
+            return _adaptive_after(*pair)
+        case (Throttle(), Throttle()):
+            return _throttle_after(*pair)
+        case (Fallback(), Fallback()):
+            pair[0].kept._most = pair[1].kept._most
+            return _with(made, kept=pair[0].kept)
+        case (SingleFlight(), SingleFlight()):
+            return _with(made, flights=pair[0].flights)
+        case _:
+            return made
+
+
+def _with(policy: P, **state: Any) -> P:  # noqa: ANN401 - whatever each policy keeps
+    twin = copy(policy)
+    for name, value in state.items():
+        object.__setattr__(twin, name, value)
+    return twin
+
+
+def _paid_from(known: Any, made: Any, now: float) -> dict[str, Any]:  # noqa: ANN401 - a Retry or a Hedge
+    if known.state is None or made.state is None:
+        return {}
+    options = made.budget if isinstance(made.budget, RetryBudget) else RetryBudget()
+    return {"state": budget_after(known.state, options, now)}
+
+
+def _latencies_of(known: Any, made: Any) -> dict[str, Any]:  # noqa: ANN401
+    if getattr(known, "latencies", None) is None or getattr(made, "latencies", None) is None:
+        return {}
+    return {"latencies": known.latencies}
+
+
+def _breaker_after(known: CircuitBreaker, made: CircuitBreaker) -> CircuitBreaker:
+    twin = copy(made)
+    twin._runtime = known._runtime
+    twin._circuit = circuit_after(known._circuit, made._circuit)
+    return twin
+
+
+def _bulkhead_after(known: Bulkhead, made: Bulkhead) -> Bulkhead:
+    slots = known.slots
+    if type(slots) is not type(made.slots):
+        return made
+    with slots.lock:
+        slots.limit = made.slots.limit
+    if isinstance(slots, RankedSlots) and isinstance(made.slots, RankedSlots):
+        slots.ranked_line.lifo_after = made.slots.ranked_line.lifo_after
+    slots.line.stir()
+    return _with(made, slots=slots)
+
+
+def _bucket_after(known: Bucket, made: Bucket) -> Bucket:
+    with known._lock:
+        known._interval, known._tolerance = made._interval, made._tolerance
+    return known
+
+
+def _adaptive_after(known: AdaptiveLimit, made: AdaptiveLimit) -> AdaptiveLimit:
+    inside, law = known.inside, made.law
+    limit: Any = law.begin()
+    least, most = getattr(law, "least", 1), getattr(law, "most", None)
+    with inside._lock:
+        reached = max(least, inside._limit.limit)
+        limit.limit = reached if most is None else min(most, reached)
+        inside._limit = limit
+    return _with(made, inside=inside)
+
+
+def _throttle_after(known: Throttle, made: Throttle) -> Throttle:
+    acceptance, new = known.acceptance, made.acceptance
+    if acceptance._width != new._width:
+        return made
+    with acceptance._lock:
+        acceptance._k, acceptance._most = new._k, new._most
+    return _with(made, acceptance=acceptance)
