@@ -9,12 +9,12 @@ from resilience.pipeline import Pipeline
 from resilience.testing import virtual
 
 
-class Boom(ConnectionError):
+class BoomError(ConnectionError):
     pass
 
 
 def boom():
-    raise Boom
+    raise BoomError
 
 
 def test_functions_use_what_is_in_force_when_they_are_called():
@@ -25,20 +25,20 @@ def test_functions_use_what_is_in_force_when_they_are_called():
     def charge(amount: int) -> int:
         """Charge."""
         calls.append(amount)
-        raise Boom
+        raise BoomError
 
     @registry.pipeline("payments")
     async def charge_later(amount: int) -> int:
         calls.append(amount)
-        raise Boom
+        raise BoomError
 
     with virtual() as clock:
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             charge(1)
         registry.update({"payments": resilience.Retry(3, wait=1, budget=False)})
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             charge(2)
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             clock.run(charge_later, 3)
     assert calls == [1, 1, 2, 2, 2, 3, 3, 3]
     assert (charge.__name__, charge.__doc__, registry.names) == ("charge", "Charge.", ("payments",))
@@ -75,7 +75,7 @@ class TestStateThatStays:
         pipeline = registry.pipeline("a")
         with virtual() as clock:
             for _ in range(2):
-                with pytest.raises(Boom):
+                with pytest.raises(BoomError):
                     pipeline.call(boom)
             for options in ({"probes": 2}, {"window": 3.0}, {"slow_after": 1.0}, {"name": "a"}):
                 registry.update({"a": circuit(**options)})
@@ -93,14 +93,14 @@ class TestStateThatStays:
 
         def fail():
             calls.append(0)
-            raise Boom
+            raise BoomError
 
         none = {"ratio": 0.0, "min_per_second": 0.1, "ttl": 10.0}
         registry = resilience.Registry({"a": retry(resilience.RetryBudget(**none))})
         with virtual():
             for budget in (none, {**none, "min_per_second": 0.2}, {**none, "ttl": 20.0}):
                 registry.update({"a": retry(resilience.RetryBudget(**budget))})
-                with pytest.raises(Boom):
+                with pytest.raises(BoomError):
                     registry.pipeline("a").call(fail)
         assert len(calls) == 5  # one spare, then one more, then none: two were spent of the two that there are
 
@@ -108,9 +108,13 @@ class TestStateThatStays:
         registry = resilience.Registry({"a": resilience.Bulkhead(1)})
         pipeline = registry.pipeline("a")
 
+        def full():
+            with pytest.raises(resilience.OverloadedError):
+                pipeline.call(boom)
+
         def inside():
             registry.update({"a": resilience.Bulkhead(2)})
-            pipeline.call(lambda: pytest.raises(resilience.OverloadedError, pipeline.call, boom))
+            pipeline.call(full)
             registry.update({"a": resilience.Bulkhead(1)})
             with pytest.raises(resilience.OverloadedError):
                 pipeline.call(boom)
@@ -164,7 +168,7 @@ class TestStateThatStays:
 
         def ask():
             if not answers:
-                raise Boom
+                raise BoomError
             return answers.pop()
 
         pipeline.call(ask)

@@ -36,8 +36,8 @@ class ScriptedDns:
     """``Service(discovery=ScriptedDns(…))``: a list is gone through lookup by lookup, and its last answer repeats.
 
     A mapping ``{0: ["10.0.0.1:8080"], 30: "servfail"}`` is gone through by time: 30 s after the first lookup, and from
-    then on, lookups fail. `ttl` is what the answers may be kept for; a lookup takes `after` seconds. `min_ttl`, `max_ttl` and
-    `stale_for` as in ``Dns``. Raises ConfigurationError.
+    then on, lookups fail. `ttl` is what the answers may be kept for; a lookup takes `after` seconds. `min_ttl`,
+    `max_ttl` and `stale_for` as in ``Dns``. Raises ConfigurationError.
     """
 
     def __init__(
