@@ -212,7 +212,8 @@ def test_cut_anywhere_nothing_leaks(backend, how):
             break
     else:
         raise AssertionError("it suspends without end")
-    assert cuts >= 2
+    # How often it suspends is the machine's to say here: a timer that is due already suspends nobody. Below it is exact.
+    assert cuts
 
 
 def test_cut_anywhere_on_virtual_time():
