@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 
+from resilience.http.pool import DISCONNECTED
 from resilience.http.private import reset_stream
-from resilience.http.wire import OVERSHOT, RefusedStreamError
+from resilience.http.wire import OVERSHOT, RefusedStreamError, refused
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO, Cut
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
@@ -125,6 +126,18 @@ class Multiplexer:
         cut = Cut()
         shared.flights[stream_wire] = cut
         timeouts = request.extensions.get("timeout") or {}
+        now = call.runtime.now
+        read = timeouts.get("read")
+        limit = math.inf
+
+        def going_out(stream: int) -> None:
+            nonlocal limit
+            if shared.wire.refuses(stream):
+                raise httpcore.RemoteProtocolError(RefusedStreamError())
+            limit = min(attempt.until - now(), math.inf if read is None else read)
+            if limit < math.inf:
+                cut.within(limit)
+
         twin = httpcore.Request(
             method=request.method,
             url=request.url,
@@ -133,34 +146,28 @@ class Multiplexer:
             extensions={
                 **request.extensions,
                 "timeout": {"connect": timeouts.get("connect")},
-                "trace": _watch(stream_wire, request.extensions.get("trace")),
+                "trace": _watch(stream_wire, going_out, request.extensions.get("trace")),
             },
         )
-        now = call.runtime.now
-        read = timeouts.get("read")
-        limit = attempt.until - now()
-        if read is not None:
-            connect = 0.0 if shared.served else timeouts.get("connect") or 0.0
-            limit = min(limit, read + connect)
+        # To begin with it dials, or waits for whoever does, and for one of the streams that the server allows.
+        patience = math.inf if timeouts.get("pool") is None else timeouts["pool"]
+        connect = math.inf if timeouts.get("connect") is None else timeouts["connect"]
+        limit = min(attempt.until - now(), patience + (0.0 if shared.served else connect))
         try:
             response = await cut.run(limit, lambda: shared.connection.handle_async_request(twin))
         except TimeoutError as error:
             stream_wire.cut = now() >= call.deadline
             stream_wire.late = now() - attempt.until > OVERSHOT
             await self._drop(shared, stream_wire, twin)
-            if cut.brought_forward:
-                raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
-            kind: type[Exception] = httpcore.ReadTimeout if stream_wire.written else httpcore.ConnectTimeout
-            if not stream_wire.written and shared.wire.connected:
-                kind = httpcore.PoolTimeout  # it waited for one of the streams the server allows: nobody's fault
-            message = f"no answer within {limit:.3g} s"
-            raise kind(message) from error
+            raise _ended_by(cut, stream_wire, limit) from error
         except BaseException as error:
             if not isinstance(error, httpcore.ConnectionNotAvailable):
                 stream_wire.cut = shared.wire.cut
                 if isinstance(error, Exception) and not shared.wire.connected:
                     shared.leaving = True
             await self._drop(shared, stream_wire, twin)
+            if isinstance(error, DISCONNECTED) and not refused(error) and shared.wire.refuses(stream_wire.stream or 0):
+                raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
             raise
         shared.served += 1
         wire = shared.wire
@@ -203,11 +210,22 @@ class Multiplexer:
         return sum(1 for shared in self._shared.values() if not shared.flights and not shared.leaving)
 
 
-def _watch(stream_wire: StreamWire, outer: Any) -> Any:  # noqa: ANN401 - httpcore's trace callables
+def _ended_by(cut: Cut, stream_wire: StreamWire, limit: float) -> Exception:
+    if cut.brought_forward:
+        return httpcore.RemoteProtocolError(RefusedStreamError())
+    kind: type[Exception] = httpcore.ReadTimeout if stream_wire.written else httpcore.ConnectTimeout
+    if not stream_wire.written and stream_wire.shared.wire.connected:
+        kind = httpcore.PoolTimeout  # it waited for one of the streams the server allows: nobody's fault
+    return kind(f"no answer within {limit:.3g} s")
+
+
+def _watch(stream_wire: StreamWire, going_out: Callable[[int], None], outer: Any) -> Any:  # noqa: ANN401 - httpcore's
     async def trace(name: str, info: dict[str, Any]) -> None:
         if name == _HEADERS_GO_OUT:
+            stream: int = info["stream_id"]
+            going_out(stream)
             stream_wire.written = 1
-            stream_wire.stream = info.get("stream_id")
+            stream_wire.stream = stream
         if outer is not None:
             await outer(name, info)
 

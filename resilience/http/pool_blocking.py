@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from resilience.http.pool import CALL, DISCONNECTED, IdleLists
+from resilience.http.wire import RefusedStreamError, refused
 from resilience.http.wire_blocking import BlockingWire
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ class BlockingPool(IdleLists):
         except BaseException as error:
             wire.call = None
             connection.close()
-            if wire.reused and wire.received == 0 and isinstance(error, DISCONNECTED):
+            if not isinstance(error, DISCONNECTED):
+                raise
+            if wire.refuses(wire.own_stream):
+                call.fresh = True  # others that are idle may have been told the same
+                if not refused(error):
+                    raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
+            elif wire.reused and wire.received == 0:
                 self.drop_idle()
             raise
         response.stream = _BlockingBody(response.stream, self, connections, connection)
@@ -69,7 +76,7 @@ class BlockingPool(IdleLists):
     def put_back(self, connections: deque[BlockingConnection], connection: BlockingConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or connection.wire.doomed or self.together.full():
+        if not connection.is_idle() or connection.wire.doomed or connection.wire.over or self.together.full():
             connection.close()
             return
         connections.append(connection)

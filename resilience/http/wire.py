@@ -45,6 +45,14 @@ class RefusedStreamError(Exception):
 
     error_code = 7
 
+    def __init__(self) -> None:
+        super().__init__("the server has said farewell, and will not answer this stream")
+
+
+def refused(error: BaseException) -> bool:
+    """Tell whether this is the error that says so."""
+    return bool(error.args) and isinstance(error.args[0], RefusedStreamError)
+
 
 class Wire:
     """What the current attempt may take, and what it did: shared by the streams of one connection."""
@@ -100,8 +108,23 @@ class Wire:
         return stream
 
     def ended(self) -> bool:
-        """Tell whether the server has closed an idle HTTP/2 connection: httpcore does not look at those."""
-        return self.frames is not None and self.stream is not None and self.stream.ended()
+        """Tell whether the server has closed an idle HTTP/2 connection, or said farewell: httpcore does not look."""
+        return self.frames is not None and self.stream is not None and (self.over or self.stream.ended())
+
+    @property
+    def over(self) -> bool:
+        """Has the server said farewell? Then it answers no new streams."""
+        return self.frames is not None and self.frames.last_stream is not None
+
+    def refuses(self, stream: int) -> bool:
+        """Tell whether the server has said that it will not answer this stream."""
+        last = None if self.frames is None else self.frames.last_stream
+        return last is not None and stream > last
+
+    @property
+    def own_stream(self) -> int:
+        """The stream of its only call: the served-th odd number (RFC 9113 5.1.1)."""
+        return 2 * self.served - 1
 
     @property
     def protocol(self) -> str:
@@ -129,8 +152,7 @@ class Wire:
         return seen
 
     def _left(self, last_stream: int) -> None:
-        # One call at a time: its stream is the served-th odd number (RFC 9113 5.1.1).
-        if 2 * self.served - 1 > last_stream:
+        if self.call is not None and self.own_stream > last_stream:
             raise httpcore.RemoteProtocolError(RefusedStreamError())
 
     def begin(self, call: RoutedCall, attempt: Attempt) -> None:

@@ -12,7 +12,6 @@ from resilience.http.wire import Wire
 from resilience.runtimes import socket_asyncio
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.eyeballs import race
-from resilience.runtimes.socket_blocking import at_end
 
 if TYPE_CHECKING:
     import ssl
@@ -34,10 +33,15 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
     def __init__(self, wire: Wire, inner: AsyncioSocket) -> None:
         self._wire = wire
         self._socket = inner
+        self._kept = b""
+        """What came while the connection was idle."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it until the phase's limit or the deadline."""
         wire = self._wire
+        if self._kept:
+            data, self._kept = self._kept[:max_bytes], self._kept[max_bytes:]
+            return data
         try:
             data = await self._socket.read(max_bytes, wire.limit(timeout))
         except TimeoutError as error:
@@ -92,8 +96,9 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         return self._socket.extra(_ASYNCIO_INFO.get(info, info))
 
     def ended(self) -> bool:
-        """Tell whether the peer has closed its side."""
-        return self._socket.ended()
+        """Tell whether the peer has closed its side or, over HTTP/2, said farewell; takes what has come meanwhile."""
+        self._kept += self._wire.took(self._socket.read_waiting())
+        return self._socket.ended() or self._wire.over
 
 
 class TrioStream(httpcore.AsyncNetworkStream):
@@ -161,9 +166,8 @@ class TrioStream(httpcore.AsyncNetworkStream):
         return self._inner.get_extra_info(info)
 
     def ended(self) -> bool:
-        """Tell whether the peer has closed its side."""
-        raw = self._inner.get_extra_info("socket")
-        return bool(self._inner.get_extra_info("is_readable")) and at_end(raw)
+        """Tell whether anything has come over an idle connection: most likely its end, or a farewell."""
+        return bool(self._inner.get_extra_info("is_readable"))
 
 
 class AsyncWire(Wire, httpcore.AsyncNetworkBackend):

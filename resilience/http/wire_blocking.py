@@ -21,16 +21,25 @@ SOCKET_OPTION = Any  # httpcore's own union is not exported
 _ADDRESS_INFO = {"client_addr": "getsockname", "server_addr": "getpeername"}
 
 
+# Bytes taken at once from a connection that is idle.
+_READ = 65_536
+
+
 class BlockingStream(httpcore.NetworkStream):
     """A stream of blocking sockets under the wire's deadline."""
 
     def __init__(self, wire: Wire, inner: BlockingSocket) -> None:
         self._wire = wire
         self._socket = inner
+        self._kept = b""
+        """What came while the connection was idle."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it until the phase's limit or the deadline."""
         wire = self._wire
+        if self._kept:
+            data, self._kept = self._kept[:max_bytes], self._kept[max_bytes:]
+            return data
         try:
             data = self._socket.read(max_bytes, wire.limit(timeout))
         except TimeoutError as error:
@@ -95,8 +104,15 @@ class BlockingStream(httpcore.NetworkStream):
         return None
 
     def ended(self) -> bool:
-        """Tell whether the peer has closed its side."""
-        return self._socket.ended()
+        """Tell whether the peer has closed its side or, over HTTP/2, said farewell; takes what has come meanwhile."""
+        while self._socket.readable():
+            data = self._socket.read_waiting(_READ)
+            if data is None:
+                return False
+            self._kept += self._wire.took(data)
+            if not data or self._wire.over:
+                return True
+        return False
 
     def shut_down(self) -> None:
         """End whatever another thread waits for on this stream: how a lost race ends among threads."""

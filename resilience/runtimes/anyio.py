@@ -72,6 +72,10 @@ class Cut:
             return await work()
         raise TimeoutError
 
+    def within(self, seconds: float, /) -> None:
+        """Give it so much from now, instead of what it was given first."""
+        self._scope.deadline = anyio.current_time() + max(0.0, seconds)
+
     def now(self) -> None:
         """End the work."""
         self.brought_forward = True

@@ -152,6 +152,16 @@ class AsyncioSocket(asyncio.Protocol):
             transport.abort()
             await asyncio.sleep(0)  # the loop closes the socket in its next round; it may be the last one
 
+    def read_waiting(self) -> bytes:
+        """Return what has come and was not read, without waiting for more."""
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._waiting = 0
+        if self._held and self._transport is not None and not self._transport.is_closing():
+            self._held = False
+            self._transport.resume_reading()
+        return data
+
     def ended(self) -> bool:
         """Tell whether the peer has closed its side, as far as the loop has seen."""
         return self._ended

@@ -6,11 +6,11 @@ import math
 import select
 import selectors
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterable, Sequence
 
 # RFC 8305 section 8: seconds between the starts of two connection attempts.
@@ -33,6 +33,17 @@ class BlockingSocket:
         if limit != self._limit:
             self._set(limit)
         return self._socket.recv(most)
+
+    def read_waiting(self, most: int) -> bytes | None:
+        """Return what is there without waiting for it; None when there is nothing yet, empty at the end."""
+        self._socket.settimeout(0.0)
+        self._limit = -1.0
+        try:
+            return self._socket.recv(most)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except OSError:
+            return b""
 
     def write(self, data: bytes | memoryview, limit: float | None) -> int:
         """Send some of `data`, and return how much."""
