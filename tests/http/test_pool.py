@@ -29,7 +29,7 @@ class Connection:
 
     def __init__(self, *, expired: bool = False, idle: bool = True) -> None:
         self.expired, self.idle, self.closed = expired, idle, False
-        self.wire = SimpleNamespace(call="a call", doomed=False, ended=lambda: False)
+        self.wire = SimpleNamespace(call="a call", doomed=False, over=False, ended=lambda: False)
         self.home: Any = None
 
     def has_expired(self) -> bool:
