@@ -100,8 +100,10 @@ def hung(attempt: Attempt, now: float) -> bool:
 def unprocessed(error: BaseException, stream: int | None = None) -> bool:
     """Tell whether HTTP/2 says so: REFUSED_STREAM, or a GOAWAY that does not cover our stream (None: not known)."""
     # httpcore puts h2's event, which is no exception, into the arguments of its own.
-    said = [it for root in roots(error) for it in (root, *root.args) if getattr(it, "error_code", None) is not None]
+    said: list[Any] = [it for root in roots(error) for it in (root, *root.args)]
     for it in said:
+        if getattr(it, "error_code", None) is None:
+            continue
         last = getattr(it, "last_stream_id", None)
         if last is None and int(it.error_code) == _REFUSED_STREAM:
             return True

@@ -212,7 +212,7 @@ def test_cut_anywhere_nothing_leaks(backend, how):
             break
     else:
         raise AssertionError("it suspends without end")
-    # How often it suspends is the machine's to say here: a timer that is due already suspends nobody. Below it is exact.
+    # How often it suspends is the machine's to say: a timer that is due already suspends nobody. Below it is exact.
     assert cuts
 
 
