@@ -169,11 +169,13 @@ def _services(response: dns.message.Message, name: dns.name.Name, found: list[RR
 
 def _negative_ttl(response: dns.message.Message, name: dns.name.Name) -> float | None:
     """Return for how long an absence may be remembered: the smaller of the SOA's TTL and its minimum (RFC 2308)."""
-    for rrset in response.authority:
-        if rrset.rdtype == SOA and name.is_subdomain(rrset.name):
-            for record in _records(rrset):
-                return float(min(rrset.ttl, record.minimum))
-    return None
+    said = [
+        float(min(rrset.ttl, record.minimum))
+        for rrset in response.authority
+        if rrset.rdtype == SOA and name.is_subdomain(rrset.name)
+        for record in _records(rrset)
+    ]
+    return said[0] if said else None
 
 
 def _failure(name: dns.name.Name, kind: Kind, detail: str = "", *, ttl: float | None = None) -> ResolutionError:

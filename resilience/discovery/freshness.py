@@ -132,8 +132,7 @@ class Freshness:
             return 0.0
         if now - before > IDLE:
             with self._lock:
-                if self._waiting_until < now and self.due <= now:
-                    self._waiting_until = now + PATIENCE
+                self._waiting_until = now + PATIENCE
         return max(0.0, self._waiting_until - now)
 
     def dial_failed(self, now: float, /) -> bool:

@@ -96,7 +96,7 @@ class Trials:
         return max(self._kinds, key=_TELLING.index)
 
     def _skip(self) -> None:
-        for _ in range(2):
+        while True:  # once round at most: either somebody is not out, or everybody is
             while self._at < len(self._servers) and self._servers[self._at].out:
                 self._at += 1
             if self._at < len(self._servers) or all(server.out for server in self._servers):

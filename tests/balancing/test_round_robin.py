@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resilience.balancing.rotation import Rotation
 from resilience.balancing.round_robin import RoundRobin
+from resilience.core.endpoint import Address, Endpoint
 from tests.balancing.support import Trying, endpoints, fit, picks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from resilience.core.endpoint import Endpoint
 
 
 def balancer(known: Sequence[Endpoint], offset: float = 0.0) -> RoundRobin:
@@ -203,3 +203,12 @@ def test_shares_are_exact_with_many_threads(weights: tuple[int, ...]) -> None:
     for thread in threads:
         thread.join()
     assert Counter(itertools.chain(*seen)) == {e: 4800 * w // sum(weights) for e, w in zip(known, weights, strict=True)}
+
+
+def test_where_threads_draw_beside_each_other_every_endpoint_is_looked_at():
+    """What a draw does when its turns are not its own: the untried first, else one that was tried, else none."""
+    known = [Endpoint(Address(f"10.0.0.{number}", 80)) for number in range(3)]
+    look = Rotation(known)._look_at_all
+    assert look(1, (known[1],), lambda _: True) is known[2]
+    assert look(0, tuple(known), lambda endpoint: endpoint is not known[0]) is known[1]
+    assert look(0, (), lambda _: False) is None

@@ -214,3 +214,39 @@ def test_what_is_no_message_says_so(wire):
     with pytest.raises(ResolutionError) as caught:
         parse(wire)
     assert caught.value.kind == "malformed"
+
+
+def test_a_whole_domain_that_has_moved_is_followed():
+    """DNAME (RFC 6672): the alias of one name is made from that of its domain, and both stand in the answer."""
+    told = """id 1
+opcode QUERY
+rcode NOERROR
+flags QR AA
+;QUESTION
+a.old.internal. IN A
+;ANSWER
+old.internal. 10 IN DNAME new.internal.
+a.old.internal. 10 IN CNAME a.new.internal.
+a.new.internal. 20 IN A 10.0.0.1
+"""
+    found = read(dns.message.from_text(told), dns.name.from_text("a.old.internal."), A)
+    assert found.addresses == ("10.0.0.1",)
+    assert found.ttl == 10
+
+
+def test_a_domain_that_has_moved_to_where_nothing_is():
+    told = """id 1
+opcode QUERY
+rcode NOERROR
+flags QR AA
+;QUESTION
+a.old.internal. IN A
+;ANSWER
+old.internal. 10 IN DNAME new.internal.
+a.old.internal. 10 IN CNAME a.new.internal.
+;AUTHORITY
+new.internal. 10 IN SOA ns.new.internal. root.new.internal. 1 2 3 4 5
+"""
+    with pytest.raises(ResolutionError) as caught:
+        read(dns.message.from_text(told), dns.name.from_text("a.old.internal."), A)
+    assert caught.value.kind == "empty"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.discovery.dns import Dns
 from resilience.discovery.freshness import ABSENCES, IDLE, PATIENCE, Change, Freshness
 from resilience.runtimes.background_virtual import VirtualBackground
 from resilience.runtimes.virtual import VirtualRuntime
@@ -219,3 +220,8 @@ def test_an_idle_job_sleeps_until_a_call_hurries_it():
     handle.hurry()
     runtime.advance(IDLE)
     assert lookups == [0.0, 30.0, 60.0, 1000.0, 1030.0, 1060.0]
+
+
+def test_bounds_come_from_the_resolver_that_names_them():
+    assert Freshness.of(Dns(min_ttl=1, max_ttl=2, stale_for=3)).max_ttl == 2
+    assert Freshness.of(object()).max_ttl == Freshness().max_ttl
