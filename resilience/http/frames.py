@@ -56,7 +56,7 @@ class Frames:
             if self._left > LARGEST:
                 message = f"a frame of {self._left} bytes was announced; {LARGEST} are allowed"
                 raise OversizedFrameError(message)
-            if header[3] == _GOAWAY:
+            if header[3] == _GOAWAY and self._left:
                 self._kept = bytearray(header)
             else:
                 passed += header

@@ -13,6 +13,7 @@ import httpx
 
 from resilience.core.attempt import Attempt
 from resilience.core.call import RoutedCall
+from resilience.core.errors import NoEndpointsError, Rerouted
 from resilience.core.events import HealthChanged
 from resilience.health.state import HealthState
 from resilience.http.classify import classify
@@ -114,7 +115,12 @@ class Prober:
         if not state.is_due(clock.now()):
             return
         state.began(clock.now())
-        trouble = await self._ask(endpoint)
+        known = True
+        try:
+            trouble = await self._ask(endpoint)
+        except (Rerouted, NoEndpointsError):
+            # A name that nobody can resolve now, or that stands for others: calls shall go on asking for it.
+            known, trouble = False, None
         now = clock.now()
         if trouble is None:
             change = state.passed(now=now, random=clock.random())
@@ -125,7 +131,7 @@ class Prober:
             self._changed(endpoint)
             self._emit(HealthChanged(self._service, endpoint.label, change, trouble or f"{self._check.path} answers"))
             self._room.line.stir()
-        if trouble is None and endpoint.circuit is not None:
+        if known and trouble is None and endpoint.circuit is not None:
             for transition in endpoint.circuit.invite(now):
                 self._room.changed(endpoint, transition)
 
@@ -151,6 +157,8 @@ class Prober:
 
         try:
             status = await ANYIO.limit(seconds, ask)
+        except (Rerouted, NoEndpointsError):
+            raise
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint did not pass
