@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from resilience.runtimes.socket_blocking import BlockingSocket
+
+# Bytes and seconds for reading what is there already, on a connection that can no longer be written to.
+READ_AT_ONCE = 64 * 1024
+LAST_WORDS = 0.001
 
 SOCKET_OPTION = Any  # httpcore's own union is not exported
 
@@ -68,7 +73,20 @@ class BlockingStream(httpcore.NetworkStream):
             wire.timed_out()
             raise httpcore.WriteTimeout(str(error)) from error
         except OSError as error:
+            self._hear_last_words()
             raise httpcore.WriteError(str(error)) from error
+
+    def _hear_last_words(self) -> None:
+        """Read what an HTTP/2 server said before it closed: a farewell proves that it has not begun our stream.
+
+        A reset takes back what we sent, not what has already come. Raises RemoteProtocolError when it is the proof.
+        """
+        wire = self._wire
+        if wire.frames is None:
+            return
+        with suppress(OSError):
+            while data := self._socket.read(READ_AT_ONCE, LAST_WORDS):
+                wire.took(data)
 
     def close(self) -> None:
         """Close the socket."""
