@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resilience.cli import look
+from resilience.cli.check import check_file
 from resilience.cli.health import check
 from resilience.core.errors import ResilienceError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What the library sees of a service, and what it would do."
 )
 console = Console(highlight=False)
+app.command(name="check")(check_file)
 
 Nameserver = Annotated[list[str] | None, typer.Option(help="ADDRESS or ADDRESS:PORT; may be repeated. As Dns() asks.")]
 Kind = Annotated[look.Record | None, typer.Option(help="As Dns(record=…) asks.")]

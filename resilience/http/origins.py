@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
 
@@ -28,6 +28,7 @@ MOST = 1000
 SWEEP = 30.0
 LAST_PORT = 65535
 
+Key: TypeAlias = tuple[str | int | None, ...]
 _NOBODY: list[Upstream] = []
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SECURE = frozenset({"https", "wss"})
@@ -47,16 +48,24 @@ class Upstreams:
         self.defaults = Service() if defaults is None else _checked("defaults", defaults)
         self.listeners = Listeners(listeners)
         self.runtime = runtime
-        self.by_origin: dict[tuple[str, str, int | None], Upstream] = {}
-        self._before: dict[tuple[str, str, int | None], Upstream] = {}
+        self.by_origin: dict[Key, Upstream] = {}
+        self._before: dict[Key, Upstream] = {}
         self.stacked = 0
         """Retries that a transport below makes on its own account."""
         self._swept = runtime.now()
         self._lock = threading.Lock()
 
-    def of(self, url: httpx.URL, make: Callable[[Target, Service], Upstream]) -> tuple[Upstream, list[Upstream]]:
-        """Return the service behind a URL, and those that were dropped because nobody has called them for long."""
-        key = (url.scheme, url.host, url.port)
+    def of(
+        self, url: httpx.URL, make: Callable[[Target, Service], Upstream], asked: httpx.URL | None = None
+    ) -> tuple[Upstream, list[Upstream]]:
+        """Return the service behind a URL, and those that were dropped because nobody has called them for long.
+
+        `asked`: what the request says, where a route leads elsewhere. Such a service is kept apart for each origin that
+        comes that way: its connections were verified for that name.
+        """
+        key: Key = (url.scheme, url.host, url.port)
+        if asked is not None:
+            key += (asked.host, asked.port)
         found = self.by_origin.get(key)
         now = self.runtime.now()
         if found is not None and now - self._swept < SWEEP:
@@ -140,7 +149,7 @@ def _by_name(services: Mapping[str, Service] | None) -> dict[str, Service]:
         raise ConfigurationError(argument, services, expected)
     found: dict[str, Service] = {}
     for name, service in (services or {}).items():
-        key = _normal(name)
+        key = checked_name(name)
         if key in found:
             argument, expected = "services", f"{key!r} once, whatever its spelling"
             raise ConfigurationError(argument, name, expected)
@@ -148,7 +157,8 @@ def _by_name(services: Mapping[str, Service] | None) -> dict[str, Service]:
     return found
 
 
-def _normal(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return the name of a service in its one spelling; raise ConfigurationError for what is none."""
     argument, expected = "services", "keys like 'host' or 'host:port'"
     if not isinstance(name, str) or not name or any(mark in name for mark in "/?#@") or any(map(str.isspace, name)):
         shown = name if not isinstance(name, str) else name.rpartition("@")[2].partition("?")[0]  # never a password

@@ -2,6 +2,7 @@
 
 from resilience.runtimes.clock import StuckError
 from resilience.testing.attempts import assert_attempts
+from resilience.testing.check import PolicyCheck, check_policy
 from resilience.testing.dns import ScriptedDns
 from resilience.testing.fast import fast
 from resilience.testing.script import Script
@@ -14,11 +15,13 @@ __all__ = [
     "ConnectionRefused",
     "ConnectionReset",
     "Hang",
+    "PolicyCheck",
     "Script",
     "ScriptedDns",
     "StuckError",
     "VirtualClock",
     "assert_attempts",
+    "check_policy",
     "fast",
     "virtual",
 ]

@@ -1,0 +1,80 @@
+"""Environment variables that take the place of single keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience.config.problems import ConfigurationFileError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resilience.config.lines import Path
+
+_BETWEEN = "__"
+
+
+def overridden(
+    data: Mapping[str, Any], environment: Mapping[str, str], prefix: str
+) -> tuple[dict[str, Any], dict[Path, str]]:
+    """Return the data with what the environment says, and which variable has set which path.
+
+    ``PREFIX__SERVICES__WEB_INTERNAL__RETRY`` is for the key that is spelled so but for case and signs; a key that is
+    not there yet is the variable's own in small letters. Services have to be there: their names have more signs.
+    """
+    result = cast("dict[str, Any]", _copied(data))
+    names: dict[Path, str] = {}
+    for variable in sorted(environment):
+        if not variable.startswith(f"{prefix}{_BETWEEN}"):
+            continue
+        words = variable.removeprefix(f"{prefix}{_BETWEEN}").split(_BETWEEN)
+        path: list[str | int] = []
+        inside: Any = result
+        for number, word in enumerate(words):
+            key = _key(inside, word)
+            if key is None or not word:
+                raise _refusal(variable, words, "a variable for a key of the file, its parts joined by two underscores")
+            if path == ["services"] and key not in inside:
+                known = ", ".join(inside) or "none"
+                raise _refusal(variable, words, f"a service that is in the file ({known}); or give all of them as JSON")
+            path.append(key)
+            if number + 1 == len(words):
+                inside[key] = _value(environment[variable])
+            else:
+                inside = inside[key] if isinstance(key, int) else inside.setdefault(key, {})
+        names[tuple(path)] = variable
+    return result, names
+
+
+def _key(inside: Any, word: str) -> str | int | None:  # noqa: ANN401 - a table, a list, or no place for a key
+    if isinstance(inside, list):
+        number = int(word) if word.isdecimal() else -1
+        return number if 0 <= number < len(cast("Sequence[Any]", inside)) else None
+    if not isinstance(inside, dict):
+        return None
+    same = [key for key in cast("Mapping[str, Any]", inside) if _plain(key) == _plain(word)]
+    return same[0] if same else word.lower()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "_", text.lower())
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - whatever JSON gives
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in cast("Mapping[str, Any]", value).items()}
+    return [_copied(inner) for inner in cast("Sequence[Any]", value)] if isinstance(value, list) else value
+
+
+def _refusal(variable: str, words: list[str], expected: str) -> ConfigurationFileError:
+    return ConfigurationFileError([Problem(f"the variable {variable}", None, (), _BETWEEN.join(words), expected)])

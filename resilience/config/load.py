@@ -1,0 +1,177 @@
+"""From a file, and from the environment, to services and pipelines; and every mistake told with its line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from resilience.config.environment import overridden
+from resilience.config.lines import lines_of, nearest
+from resilience.config.model import FilePart, ServicePart
+from resilience.config.problems import ConfigurationFileError, Problem, of_validation, shown
+from resilience.config.values import Part
+from resilience.core.errors import ConfigurationError
+from resilience.http.origins import checked_name
+from resilience.http.service import Service
+from resilience.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+    from resilience.config.lines import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a file says: for ``Client(services=…, defaults=…)``, ``client.update(…)`` and ``Registry.update(…)``."""
+
+    services: Mapping[str, Service]
+    defaults: Service
+    pipelines: Mapping[str, Pipeline]
+    source: str = "the configuration"
+    """Where it comes from."""
+    lines: Mapping[Path, int] = field(default_factory=dict[Any, int], repr=False, compare=False)
+    """Where in the file each key stands."""
+
+    def line(self, *path: str | int) -> int | None:
+        """Return the line of a key, or of the table around it; None for what is not from a file."""
+        return nearest(self.lines, path)
+
+
+def load(
+    file: str | PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None, prefix: str = "RESILIENCE"
+) -> Configuration:
+    """Read a configuration: from a ``.toml`` or ``.json`` file, then from `environment` (``os.environ``), which wins.
+
+    Variables are named after the keys: ``RESILIENCE__DEFAULTS__TOTAL_TIMEOUT=2``,
+    ``RESILIENCE__SERVICES__WEB_INTERNAL__RETRY__MAX_ATTEMPTS=5`` for a service called ``web.internal``; values are
+    JSON, or text. Raises :class:`ConfigurationFileError`: every mistake with file, line, key, value, what was expected.
+    """
+    data: dict[str, Any] = {}
+    lines: Mapping[Path, int] = {}
+    source = "the environment" if file is None else str(file)
+    if file is not None:
+        data, lines = _read(FilePath(file))
+    names: Mapping[Path, str] = {}
+    if environment is not None:
+        data, names = overridden(data, environment, prefix)
+    return parse(data, source=source, lines=lines, names=names)
+
+
+def parse(
+    data: Mapping[str, Any],
+    *,
+    source: str = "the configuration",
+    lines: Mapping[Path, int] | None = None,
+    names: Mapping[Path, str] | None = None,
+) -> Configuration:
+    """Turn plain data, as a parser of any format gives it, into a configuration; errors as of :func:`load`.
+
+    `source`, `lines` and `names` say where the data come from: a file, its lines, variables by the path they set.
+    """
+    lines, names = lines or {}, names or {}
+
+    def problem(path: Path, value: object, expected: str) -> Problem:
+        variable = next((names[path[:length]] for length in range(len(path), 0, -1) if path[:length] in names), None)
+        return Problem(variable or source, None if variable else nearest(lines, path), path, value, expected)
+
+    try:
+        file = FilePart.model_validate(dict(data))
+    except ValidationError as error:
+        found = of_validation(error, data)
+        raise ConfigurationFileError([problem(*each) for each in found]) from error
+    problems: list[Problem] = []
+    defaults = _service(Service(), file.defaults, ("defaults",), problems, problem)
+    services = {
+        name: _service(defaults, part, ("services", name), problems, problem) for name, part in file.services.items()
+    }
+    problems += _misnamed(file.services, problem)
+    pipelines = {
+        name: _pipeline(
+            [(stage, ("pipelines", name, number)) for number, stage in enumerate(stages)], problems, problem
+        )
+        for name, stages in file.pipelines.items()
+    }
+    if problems:
+        raise ConfigurationFileError(problems)
+    return Configuration(MappingProxyType(services), defaults, MappingProxyType(pipelines), source, lines)
+
+
+def _service(base: Service, part: ServicePart, path: Path, problems: list[Problem], problem: Any) -> Service:  # noqa: ANN401
+    before = len(problems)
+    options = {
+        name: _made(value, (*path, name), problems, problem) if isinstance(value, Part) else value
+        for name, value in part.given().items()
+    }
+    if len(problems) > before:
+        return base
+    try:
+        return replace(base, **options)
+    except ConfigurationError as error:
+        problems.append(problem((*path, error.argument), error.value, error.expected))
+        return base
+
+
+def _pipeline(stages: list[tuple[Any, Path]], problems: list[Problem], problem: Any) -> Pipeline:  # noqa: ANN401
+    made = [_made(stage, path, problems, problem) for stage, path in stages]
+    return Pipeline(*(policy for policy in made if policy is not None))
+
+
+def _made(part: Any, path: Path, problems: list[Problem], problem: Any) -> Any:  # noqa: ANN401 - a part, its object
+    try:
+        return part.make()
+    except ConfigurationError as error:
+        problems.append(problem((*path, error.argument), error.value, error.expected))
+        return None
+
+
+def _misnamed(services: Mapping[str, ServicePart], problem: Any) -> list[Problem]:  # noqa: ANN401
+    found: list[Problem] = []
+    seen: dict[str, str] = {}
+    for name in services:
+        try:
+            key = checked_name(name)
+        except ConfigurationError as error:
+            found.append(problem(("services", name), name, error.expected))
+            continue
+        if key in seen:
+            found.append(problem(("services", name), name, f"another name than {seen[key]!r}, which is the same"))
+        seen[key] = name
+    return found
+
+
+def _read(path: FilePath) -> tuple[dict[str, Any], Mapping[Path, int]]:
+    toml = path.suffix == ".toml"
+    if not toml and path.suffix != ".json":
+        raise ConfigurationFileError([Problem(str(path), None, (), path.suffix, "a file named .toml or .json")])
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data: Any = tomllib.loads(text) if toml else json.loads(text)
+    except OSError as error:
+        what = f"a file that can be read ({error.strerror or error})"
+        raise ConfigurationFileError([Problem(str(path), None, (), path.name, what)]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationFileError([Problem(str(path), None, (), path.name, "text in UTF-8")]) from error
+    except ValueError as error:
+        line, told = _where(error)
+        what = f"valid {'TOML' if toml else 'JSON'}: {told}"
+        raise ConfigurationFileError([Problem(str(path), line, (), shown(text, line), what)]) from error
+    if not isinstance(data, dict):
+        raise ConfigurationFileError([Problem(str(path), 1, (), data, "an object with services, defaults, pipelines")])
+    return cast("dict[str, Any]", data), lines_of(text, toml=toml)
+
+
+def _where(error: ValueError) -> tuple[int | None, str]:
+    if isinstance(error, json.JSONDecodeError):
+        return error.lineno, error.msg
+    told, _, place = str(error).partition(" (at line ")
+    number = place.partition(",")[0]
+    return (int(number) if number.isdecimal() else None), told

@@ -1,0 +1,203 @@
+"""A configuration file as a whole: defaults, services, pipelines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from resilience.balancing.least_request import LeastRequest
+from resilience.balancing.peak_ewma import PeakEwma
+from resilience.balancing.random import Random
+from resilience.balancing.rendezvous import Rendezvous
+from resilience.balancing.round_robin import RoundRobin
+from resilience.config import parts
+from resilience.config.values import Part, Seconds, by_kind, off
+from resilience.discovery.auto import Auto
+from resilience.discovery.dns import Dns
+from resilience.discovery.static import Static
+
+
+class AutoPart(Part):
+    """Resolve as httpx would, and see what the name is."""
+
+    kind: Literal["auto"]
+
+    def make(self) -> Auto:
+        """Return the library's object."""
+        return Auto()
+
+
+class DnsPart(Part):
+    """Ask DNS: each address is a replica."""
+
+    kind: Literal["dns"]
+    name: str | None = None
+    """What to ask for; without it the host of the URL."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    record: Literal["auto", "A", "AAAA", "SRV"] | None = None
+    nameservers: list[str] | None = None
+    min_ttl: Seconds | None = None
+    max_ttl: Seconds | None = None
+    stale_for: Seconds | None = None
+
+    def make(self) -> Dns:
+        """Return the library's object."""
+        return Dns(**self.given())
+
+
+class WeightedPart(Part):
+    """An address that gets more, or less, than the others."""
+
+    address: str
+    weight: Annotated[float, Field(gt=0)]
+
+
+class StaticPart(Part):
+    """A list of addresses."""
+
+    kind: Literal["static"]
+    addresses: Annotated[list[str | WeightedPart], Field(min_length=1)]
+
+    def make(self) -> Static:
+        """Return the library's object."""
+        return Static([it if isinstance(it, str) else (it.address, it.weight) for it in self.addresses])
+
+
+class PlainBalancerPart(Part):
+    """A balancer without options."""
+
+    kind: Literal["round_robin", "random", "least_request"]
+
+    def make(self) -> RoundRobin | Random | LeastRequest:
+        """Return the library's object."""
+        if self.kind == "round_robin":
+            return RoundRobin()
+        return Random() if self.kind == "random" else LeastRequest()
+
+
+class PeakEwmaPart(Part):
+    """The endpoint that answers fastest, weighted by what it has in flight."""
+
+    kind: Literal["peak_ewma"]
+    decay: Seconds | None = None
+    penalty: Seconds | None = None
+    default_latency: Seconds | None = None
+
+    def make(self) -> PeakEwma:
+        """Return the library's object."""
+        return PeakEwma(**self.given())
+
+
+class RendezvousPart(Part):
+    """The same endpoint for the same key."""
+
+    kind: Literal["rendezvous"]
+    header: str | None = None
+    cookie: str | None = None
+    bounded_load: Annotated[float, Field(gt=1)] | None = None
+
+    def make(self) -> Rendezvous:
+        """Return the library's object."""
+        return Rendezvous(**self.given())
+
+
+def _listed(value: Any) -> Any:  # noqa: ANN401 - what pydantic is to check
+    if isinstance(value, list):
+        return _static(value)
+    return by_kind(value)
+
+
+def _static(addresses: Any) -> dict[str, Any]:  # noqa: ANN401 - what pydantic is to check
+    return {"kind": "static", "addresses": addresses}
+
+
+Discovery = Annotated[
+    Annotated[AutoPart | DnsPart | StaticPart, Field(discriminator="kind")],
+    BeforeValidator(
+        _listed,
+        json_schema_input_type=AutoPart | DnsPart | StaticPart | list[str | WeightedPart] | Literal["auto", "dns"],
+    ),
+]
+Balancer = Annotated[
+    Annotated[PlainBalancerPart | PeakEwmaPart | RendezvousPart, Field(discriminator="kind")],
+    BeforeValidator(
+        by_kind,
+        json_schema_input_type=PlainBalancerPart
+        | PeakEwmaPart
+        | RendezvousPart
+        | Literal["round_robin", "random", "least_request", "peak_ewma", "rendezvous"],
+    ),
+]
+
+
+class ServicePart(Part):
+    """How to call one upstream. ``false`` in the place of a table drops that stage."""
+
+    discovery: Discovery | None = None
+    balancer: Balancer | None = None
+    total_timeout: Seconds | None = None
+    """Deadline of the whole call."""
+    attempt_timeout: Seconds | None = None
+    """One attempt, to its headers."""
+    connect_timeout: Seconds | None = None
+    """One dial."""
+    retry: Annotated[
+        parts.RetryPart | None, BeforeValidator(off, json_schema_input_type=parts.RetryPart | Literal[False])
+    ] = None
+    budget: parts.Budget = None
+    circuit: Annotated[
+        parts.CircuitPart | None, BeforeValidator(off, json_schema_input_type=parts.CircuitPart | Literal[False])
+    ] = None
+    health: Annotated[
+        parts.HealthPart | None, BeforeValidator(off, json_schema_input_type=parts.HealthPart | Literal[False])
+    ] = None
+    hedge: Annotated[
+        parts.HedgePart | None, BeforeValidator(off, json_schema_input_type=parts.HedgePart | Literal[False])
+    ] = None
+    guard: Annotated[
+        parts.GuardPart | None, BeforeValidator(off, json_schema_input_type=parts.GuardPart | Literal[False])
+    ] = None
+    ejection: Annotated[
+        parts.EjectionPart | None, BeforeValidator(off, json_schema_input_type=parts.EjectionPart | Literal[False])
+    ] = None
+    deadline_header: str | None = None
+    """The header that tells the server how many milliseconds are left."""
+    max_in_flight: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        BeforeValidator(off, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal[False]),
+    ] = None
+    """Calls in flight per endpoint; false: as many as come."""
+    panic: Annotated[float, Field(ge=0, lt=1)] | None = None
+    slow_start: Seconds | None = None
+    overprovisioning: Annotated[
+        Annotated[float, Field(ge=1)] | None,
+        BeforeValidator(off, json_schema_input_type=Annotated[float, Field(ge=1)] | Literal[False]),
+    ] = None
+
+
+Stage = Annotated[
+    parts.TimeoutStage
+    | parts.RetryStage
+    | parts.CircuitStage
+    | parts.HedgeStage
+    | parts.GuardStage
+    | parts.BulkheadStage
+    | parts.RateLimitStage
+    | parts.ThrottleStage
+    | parts.AdaptiveLimitStage
+    | parts.FallbackStage
+    | parts.SingleFlightStage,
+    Field(discriminator="kind"),
+]
+
+
+class FilePart(Part):
+    """Defaults for every service, the services by ``host`` or ``host:port``, and pipelines by name, outermost first."""
+
+    schema_: Annotated[Any, Field(alias="$schema")] = None
+    """For editors."""
+    defaults: ServicePart = ServicePart()
+    """Also what a service says nothing about."""
+    services: dict[str, ServicePart] = Field(default_factory=dict)
+    pipelines: dict[str, list[Stage]] = Field(default_factory=dict)

@@ -1,0 +1,127 @@
+"""What is wrong with a configuration: where, which key, which value, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from resilience.config.lines import Path
+
+_LONGEST = 60
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. `source`: the file, or the variable; `line`: None where there is none."""
+
+    source: str
+    line: int | None
+    path: Path
+    value: object
+    expected: str
+
+    @property
+    def key(self) -> str:
+        """The path as one writes it in TOML."""
+        return ".".join(_quoted(part) for part in self.path)
+
+    def __str__(self) -> str:
+        """Return ``file:line: key = value: expected …``."""
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        key = f"{self.key} = " if self.path else ""
+        return f"{place}: {key}{_short(self.value)}: expected {self.expected}"
+
+
+class ConfigurationFileError(ConfigurationError):
+    """A configuration cannot be used. `problems`: all that is wrong; the fields tell the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(first.key or first.source, first.value, first.expected)
+        self.args = ("\n".join(map(str, problems)),)
+        self.problems = tuple(problems)
+
+
+def of_validation(error: ValidationError, data: object) -> list[tuple[Path, object, str]]:
+    """Return (path, value, what was expected) for everything pydantic has found, each path once."""
+    found: dict[Path, tuple[Path, object, str]] = {}
+    for detail in error.errors(include_url=False):
+        path = _path(detail["loc"], data)
+        expected = _expected(detail["type"], detail["msg"], cast("Mapping[str, Any]", detail.get("ctx") or {}))
+        value = detail["input"] if detail["type"] != "missing" else None
+        if path in found:
+            known = found[path][2]
+            expected = known if expected in known else f"{known}; or {expected}"
+        found[path] = (path, value, expected)
+    # Of alternatives that were tried, the one that got furthest tells most.
+    return [it for path, it in found.items() if not any(other[: len(path)] == path for other in found if other != path)]
+
+
+def shown(text: str, line: int | None) -> str:
+    """Return a line of a text."""
+    lines = text.splitlines()
+    return lines[line - 1].strip() if line is not None and 0 < line <= len(lines) else ""
+
+
+def _path(location: tuple[int | str, ...], data: object) -> Path:
+    """Return the keys of the data; pydantic puts the names of the alternatives it has tried in between."""
+    path: list[str | int] = []
+    inside: Any = data
+    for number, part in enumerate(location):
+        if isinstance(inside, Mapping) and part in inside:
+            inside = cast("Mapping[str | int, Any]", inside)[part]
+        elif isinstance(inside, Sequence) and not isinstance(inside, str) and isinstance(part, int):
+            inside = _item(inside, part)
+        elif number + 1 < len(location) or not isinstance(inside, Mapping) or "[" in str(part):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _item(items: Any, number: int) -> Any:  # noqa: ANN401 - a list, of anything
+    return items[number] if number < len(items) else None
+
+
+_SAYS = {
+    "extra_forbidden": "no such key",
+    "missing": "a value: this key is needed",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "union_tag_invalid": "a kind among {expected_tags}",
+    "union_tag_not_found": "a table with a kind",
+    "literal_error": "{expected}",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number from {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number up to {le:g}",
+    "too_short": "at least {min_length} of them",
+    "value_error": "{error}",
+}
+
+
+def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    says = _SAYS.get(kind)
+    return message if says is None else says.format(**context)
+
+
+def _quoted(part: str | int) -> str:
+    text = str(part)
+    return text if text.replace("_", "").replace("-", "").isalnum() else f'"{text}"'
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

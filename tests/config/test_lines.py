@@ -1,0 +1,128 @@
+"""Where each key of a TOML or JSON text stands."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.config.lines import lines_of, nearest
+
+TOML = '''\
+title = "a # no comment [x]"  # a comment
+
+[a]
+b = 1
+"c.d" = { e = 1, f = [1, 2] }
+many = [
+  1,  # one
+  { x = 1 },
+  [ 3,
+    4 ],
+]
+text = """
+[not.a.table]
+x = 1
+"""
+raw = \'\'\'it's "so" \'\'\'
+dotted.key.path = 3
+
+[a.deep."er.x"]
+y = 2020-01-01
+
+[[list]]
+n = 1
+[list.sub]
+m = 1
+[[list]]
+n = 2
+[list.sub]
+m = 2
+[[list.inner]]
+k = 1
+'''
+
+
+def test_toml():
+    found = lines_of(TOML, toml=True)
+    assert found[("title",)] == 1
+    assert found[("a",)] == 3
+    assert found[("a", "b")] == 4
+    assert found[("a", "c.d")] == found[("a", "c.d", "e")] == found[("a", "c.d", "f", 1)] == 5
+    assert found[("a", "many")] == 6
+    assert found[("a", "many", 0)] == 7
+    assert found[("a", "many", 1, "x")] == 8
+    assert found[("a", "many", 2, 0)] == 9
+    assert found[("a", "many", 2, 1)] == 10
+    assert found[("a", "text")] == 12
+    assert found[("a", "raw")] == 16
+    assert found[("a", "dotted", "key", "path")] == 17
+    assert found[("a", "deep", "er.x", "y")] == 20
+    assert found[("list", 0, "n")] == 23
+    assert found[("list", 0, "sub", "m")] == 25
+    assert found[("list", 1)] == 26
+    assert found[("list", 1, "n")] == 27
+    assert found[("list", 1, "sub", "m")] == 29
+    assert ("not",) not in found
+
+
+def test_what_is_not_there_is_near_what_is_around_it():
+    found = lines_of(TOML, toml=True)
+    assert nearest(found, ("a", "deep", "other", "z")) == 19
+    assert nearest(found, ("list", 1, "what")) == 26
+    assert nearest(found, ("nowhere",)) is None
+
+
+KEY = st.text(alphabet="abcxyz", min_size=1, max_size=4)
+SCALAR = st.integers(0, 99) | st.text(alphabet='ab {}[],:"#\\', max_size=5) | st.booleans()
+VALUE = st.recursive(
+    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3), max_leaves=10
+)
+DATA = st.dictionaries(KEY, VALUE, max_size=4)
+
+
+def paths(value, path=()):
+    """Every path of the data, in the order in which a writer puts them down."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*path, key)
+            yield from paths(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield (*path, number)
+            yield from paths(inner, (*path, number))
+
+
+@given(data=DATA)
+def test_json_with_a_line_for_everything(data):
+    text = json.dumps(data, indent=1)
+    found = lines_of(text, toml=False)
+    assert list(found) == list(paths(data))
+    lines = text.splitlines()
+    for path, line in found.items():
+        if isinstance(path[-1], str):
+            assert lines[line - 1].strip().startswith(f'"{path[-1]}":')
+
+
+def toml_value(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {toml_value(inner)}' for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(toml_value(inner) for inner in value) + "\n]"
+    return json.dumps(value)
+
+
+@given(data=DATA)
+def test_toml_whatever_stands_in_its_texts(data):
+    text = "\n".join(f"{key} = {toml_value(value)} # {key}" for key, value in data.items())
+    found = lines_of(text, toml=True)
+    assert list(found) == list(paths(data))
+    lines = text.splitlines()
+    for key in data:
+        assert re.match(rf"{key} = ", lines[found[(key,)] - 1])
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing"])
+def test_nothing(text):
+    assert lines_of(text, toml=True) == {}
