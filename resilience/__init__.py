@@ -25,6 +25,7 @@ from resilience.discovery.subset import Subset
 from resilience.health.check import HealthCheck
 from resilience.health.ejection import OutlierEjection
 from resilience.http.chaos import AsyncChaosTransport, ChaosTransport, cut_body
+from resilience.http.routes import Route
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport, Transport
 from resilience.pipeline import Pipeline
@@ -92,6 +93,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RoundRobin",
+    "Route",
     "Sent",
     "Service",
     "SingleFlight",

@@ -13,6 +13,7 @@ import httpx
 from resilience.core.call import NEVER
 from resilience.core.errors import ConfigurationError
 from resilience.http.failures import outcome_of
+from resilience.http.routes import Routes
 from resilience.http.status import Description, Status
 from resilience.http.transport import AsyncTransport, Transport
 from resilience.http.transport_base import FAILED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from resilience.core.ports import Listener
     from resilience.http.listening import Listeners
+    from resilience.http.routes import Route
     from resilience.http.service import Service
 
 _DEBUG, _INFO, _WARNING = 10, 20, 30
@@ -34,6 +36,7 @@ class _Told:
     _services: Mapping[str, Service] | None
     _defaults: Service | None
     _listening: tuple[Listener, ...]
+    _routing: tuple[Route, ...]
     _limits_given: httpx.Limits | None
     _main: Transport | AsyncTransport
     _transport: Any
@@ -45,6 +48,7 @@ class _Told:
         services: Mapping[str, Service] | None,
         defaults: Service | None,
         listeners: Iterable[Listener],
+        routes: Iterable[Route],
         httpx_arguments: Mapping[str, Any],
     ) -> None:
         """Keep the arguments; refuse those that contradict each other."""
@@ -54,10 +58,13 @@ class _Told:
         except TypeError as error:
             argument, expected = "listeners", "an iterable of callables that take one event"
             raise ConfigurationError(argument, listeners, expected) from error
+        self._routing = Routes(routes).listed
         self._limits_given = httpx_arguments.get("limits")
         given = httpx_arguments.get("transport")
-        if isinstance(given, Transport | AsyncTransport) and (services or defaults is not None or self._listening):
-            expected = "a transport that is not ours beside services=, defaults= or listeners=: ours has its own"
+        if isinstance(given, Transport | AsyncTransport) and (
+            services or defaults is not None or self._listening or self._routing
+        ):
+            expected = "a transport not ours beside services=, defaults=, listeners= or routes=: ours has its own"
             raise ConfigurationError("transport", given, expected)  # noqa: EM101 - the argument's name
 
     def _ours(self) -> list[Transport | AsyncTransport]:
@@ -69,15 +76,22 @@ class _Told:
         """Return a frozen snapshot of every service met so far; cheap, safe from anywhere."""
         return Status({name: it for ours in reversed(self._ours()) for name, it in ours.status().services.items()})
 
-    def update(self, *, services: Mapping[str, Service] | None = None, defaults: Service | None = None) -> None:
+    def update(
+        self,
+        *,
+        services: Mapping[str, Service] | None = None,
+        defaults: Service | None = None,
+        routes: Iterable[Route] | None = None,
+    ) -> None:
         """Put new descriptions into force while calls go on; what is left out, or None, stays as it was.
 
-        `services` takes the place of the whole mapping. Endpoints that stay keep their circuits, latencies, connections
-        and what is in flight, services their budgets; calls under way end under the old description. Raises
-        ConfigurationError for whatever is wrong, and then changes nothing.
+        `services` takes the place of the whole mapping, `routes` of all routes. Endpoints that stay keep their
+        circuits, latencies, connections and what is in flight, services their budgets; calls under way end under the
+        old description. Raises ConfigurationError for whatever is wrong, and then changes nothing.
         """
+        routing = None if routes is None else Routes(routes).listed
         for ours in self._ours():
-            ours.update(services=services, defaults=defaults)
+            ours.update(services=services, defaults=defaults, routes=routing)
 
     def describe(self) -> Description:
         """Return the policies of every service, outermost first, and every warning about them."""
@@ -89,7 +103,8 @@ class Client(_Told, httpx.Client):
     """An ``httpx.Client`` whose calls survive killed, hung and overloaded replicas.
 
     `services` maps ``host`` or ``host:port`` to a :class:`Service`; `defaults` is for all other origins; `listeners`
-    are called with each event. Every other argument is httpx's. Raises ConfigurationError for bad arguments.
+    are called with each event; `routes` send some requests to another service. Every other argument is httpx's. Raises
+    ConfigurationError for bad arguments.
     """
 
     def __init__(
@@ -98,9 +113,10 @@ class Client(_Told, httpx.Client):
         services: Mapping[str, Service] | None = None,
         defaults: Service | None = None,
         listeners: Iterable[Listener] = (),
+        routes: Iterable[Route] = (),
         **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.Client takes
     ) -> None:
-        self._hear(services, defaults, listeners, httpx_arguments)
+        self._hear(services, defaults, listeners, routes, httpx_arguments)
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
         self._now = self._main.now
@@ -119,6 +135,7 @@ class Client(_Told, httpx.Client):
             services=self._services,
             defaults=self._defaults,
             listeners=self._listening,
+            routes=self._routing,
             transport=transport,
             **given,
         )
@@ -137,6 +154,7 @@ class Client(_Told, httpx.Client):
             services=self._services,
             defaults=self._defaults,
             listeners=self._listening,
+            routes=self._routing,
             transport=inner,
             limits=self._limits_given,
         )
@@ -168,9 +186,10 @@ class AsyncClient(_Told, httpx.AsyncClient):
         services: Mapping[str, Service] | None = None,
         defaults: Service | None = None,
         listeners: Iterable[Listener] = (),
+        routes: Iterable[Route] = (),
         **httpx_arguments: Any,  # noqa: ANN401 - whatever httpx.AsyncClient takes
     ) -> None:
-        self._hear(services, defaults, listeners, httpx_arguments)
+        self._hear(services, defaults, listeners, routes, httpx_arguments)
         super().__init__(**httpx_arguments)
         self._taking_part = frozenset(self._ours())
         self._now = self._main.now
@@ -189,6 +208,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
             services=self._services,
             defaults=self._defaults,
             listeners=self._listening,
+            routes=self._routing,
             transport=transport,
             **given,
         )
@@ -205,6 +225,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
             services=self._services,
             defaults=self._defaults,
             listeners=self._listening,
+            routes=self._routing,
             transport=inner,
             limits=self._limits_given,
         )

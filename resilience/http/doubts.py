@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from resilience.discovery.docker import advice, embedded
 from resilience.discovery.static import Static
 from resilience.http.service import TOTAL
 from resilience.policies.waits import Progress
@@ -21,12 +22,13 @@ HTTPX_READ = 5.0
 QUICKEST = 0.001
 
 
-def doubts(service: Service, resolution: Resolution | None, *, stacked: int = 0) -> tuple[str, ...]:
-    """Return every warning. `stacked`: retries that the transport below makes on its own account."""
+def doubts(service: Service, resolution: Resolution | None, *, stacked: int = 0, host: str = "") -> tuple[str, ...]:
+    """Return every warning. `stacked`: retries that the transport below makes on its own account; `host`: the name."""
     found = [*_of_time(service), *_of_retries(service, stacked), *_of_circuit(service)]
     replicas = _replicas(service, resolution)
     if replicas == 1:
-        found.append("balancing over one address does nothing: is it a virtual address in front of several replicas?")
+        one = "balancing over one address does nothing: is it a virtual address in front of several replicas?"
+        found.append(one + (advice(host, docker=embedded()) if host else ""))
     return tuple(found)
 
 

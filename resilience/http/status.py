@@ -162,7 +162,8 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     if service.attempt_timeout is not None:
         policies.append(f"attempt: {service.attempt_timeout:g} s to its headers")
     resolution = None if upstream is None else upstream.resolution
-    return ServiceDescription(name, tuple(policies), doubts(service, resolution, stacked=stacked))
+    host = "" if upstream is None else upstream.target.host
+    return ServiceDescription(name, tuple(policies), doubts(service, resolution, stacked=stacked, host=host))
 
 
 def _found(resolution: Resolution | None) -> str:

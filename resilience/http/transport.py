@@ -17,6 +17,7 @@ from resilience.http.failures import failure, was_cut
 from resilience.http.origins import Upstreams
 from resilience.http.private import retries_below
 from resilience.http.routed import async_around, blocking_around
+from resilience.http.routes import Routes
 from resilience.http.transport_base import FAILED, _TransportBase  # pyright: ignore[reportPrivateUsage]
 from resilience.http.whole import record
 from resilience.runtimes.anyio import ANYIO
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from resilience.core.ports import Listener
+    from resilience.http.routes import Route
     from resilience.http.service import Service
     from resilience.http.upstream import Upstream
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 class Transport(_TransportBase, httpx.BaseTransport):
     """An ``httpx.HTTPTransport`` with policies, for people who keep their own ``httpx.Client``; also under ``mounts``.
 
-    Takes `services`, `defaults` and `listeners` as :class:`Client` does, and httpx's own transport arguments.
+    Takes `services`, `defaults`, `listeners` and `routes` as :class:`Client` does, and httpx's own transport arguments.
     `transport` puts the policies around another transport; discovery and our pool are off then.
     """
 
@@ -46,6 +48,7 @@ class Transport(_TransportBase, httpx.BaseTransport):
         services: Mapping[str, Service] | None = None,
         defaults: Service | None = None,
         listeners: Iterable[Listener] = (),
+        routes: Iterable[Route] = (),
         transport: httpx.BaseTransport | None = None,
         verify: ssl.SSLContext | str | bool = True,
         cert: Any = None,  # noqa: ANN401 - httpx's CertTypes is private
@@ -60,6 +63,7 @@ class Transport(_TransportBase, httpx.BaseTransport):
     ) -> None:
         self._runtime = here(BLOCKING)
         self._upstreams = Upstreams(services, defaults, listeners, self._runtime)
+        self._routes = Routes(routes, draw=self._runtime.random)
         self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
@@ -82,7 +86,10 @@ class Transport(_TransportBase, httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
-        upstream, dropped = self._upstreams.of(request.url, self._make)
+        url, asked = request.url, None
+        if self._routes:
+            url, request, asked = self._routed(request)
+        upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
             self._close(old)
         while upstream.roster.departed:
@@ -129,6 +136,7 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
         services: Mapping[str, Service] | None = None,
         defaults: Service | None = None,
         listeners: Iterable[Listener] = (),
+        routes: Iterable[Route] = (),
         transport: httpx.AsyncBaseTransport | None = None,
         verify: ssl.SSLContext | str | bool = True,
         cert: Any = None,  # noqa: ANN401
@@ -143,6 +151,7 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
     ) -> None:
         self._runtime = here(ANYIO)
         self._upstreams = Upstreams(services, defaults, listeners, self._runtime)
+        self._routes = Routes(routes, draw=self._runtime.random)
         self._total = total_slots(limits)
         options = pool_options(
             http1=http1,
@@ -165,7 +174,10 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
-        upstream, dropped = self._upstreams.of(request.url, self._make)
+        url, asked = request.url, None
+        if self._routes:
+            url, request, asked = self._routed(request)
+        upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
             await self._close(old)
         while upstream.roster.departed:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.slots import Slots
 from resilience.http.arguments import known
 from resilience.http.failures import outcome_of
 from resilience.http.routed import connects_itself
+from resilience.http.routes import Route, Routes
 from resilience.http.upstream import Upstream
+from resilience.http.ways import addressed, places, shadowed
 from resilience.http.whole import current, ended
 from resilience.runtimes.background import BACKGROUND, Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    import httpx
 
     from resilience.core.call import RoutedCall
     from resilience.core.ports import Runtime
@@ -38,6 +43,7 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
     _below: object = None
     """Somebody else's transport, around which the policies run."""
     _total: Slots | None
+    _routes: Routes
     _anew: Callable[[Slots | None], Any] | None = None
     """Makes another exchange like the first; None around somebody else's transport."""
     _inherited: tuple[Any, ...] = ()
@@ -85,14 +91,46 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         """Who hears of what happens to its calls."""
         return self._upstreams.listeners
 
-    def update(self, *, services: Mapping[str, Service] | None = None, defaults: Service | None = None) -> None:
+    def update(
+        self,
+        *,
+        services: Mapping[str, Service] | None = None,
+        defaults: Service | None = None,
+        routes: Iterable[Route] | None = None,
+    ) -> None:
         """Put new descriptions into force while calls go on; what is left out, or None, stays as it was.
 
-        `services` takes the place of the whole mapping. Endpoints that stay keep their circuits, latencies, connections
-        and what is in flight, services their budgets; calls under way end under the old description. Raises
-        ConfigurationError for whatever is wrong, and then changes nothing.
+        `services` takes the place of the whole mapping, `routes` of all routes. Endpoints that stay keep their
+        circuits, latencies, connections and what is in flight, services their budgets; calls under way end under the
+        old description. Raises ConfigurationError for whatever is wrong, and then changes nothing.
         """
+        given = self._routes if routes is None else Routes(routes, draw=self._runtime.random)
         self._upstreams.update(services, defaults, self._make)
+        self._routes = given
+
+    def _routed(self, request: httpx.Request) -> tuple[httpx.URL, httpx.Request, httpx.URL | None]:
+        """Follow the routes, and send off the shadows; return the service's URL, the request, and what it asks.
+
+        The last is the request's own URL, None where that is the service's.
+        """
+        url, shadows = places(self._routes, request, self._runtime.now())
+        for place, copy in shadows:
+            self._runtime.start(partial(self._shadow, place, copy))
+        if url == request.url:
+            return url, request, None
+        return url, request if self._below is None else addressed(request, url), request.url
+
+    async def _shadow(self, url: httpx.URL, request: httpx.Request) -> None:
+        asked = None if url == request.url else request.url
+        upstream, dropped = self._upstreams.of(url, self._make, asked)
+        for old in dropped:
+            old.close()
+            for endpoint in old.endpoints:
+                closing = self._exchange.close_endpoint(endpoint)
+                if closing is not None:
+                    await closing
+        told = request if self._below is None else addressed(request, url)
+        await shadowed(told, upstream, self._exchange.discard)
 
     def _make(self, target: Target, service: Service, old: Upstream | None = None) -> Upstream:
         resolution = known(service, target, foreign=connects_itself(self._below, service))

@@ -1,0 +1,191 @@
+"""Routes: which service answers a request, by what is asked for; canaries, blue and green, shadows. Pure decisions.
+
+A route changes where a request is sent, not what it says: URL, ``Host``, the server name and the certificate asked for
+stay those of the request.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience.core.chance import fixed
+from resilience.core.errors import ConfigurationError
+from resilience.core.units import share
+from resilience.discovery.hostport import split
+from resilience.http.whole import OPTIONS
+from resilience.policies.budget import RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import httpx
+
+    from resilience.policies.budget import Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Send requests that fit to the service `to`, or the share `weight` of them.
+
+    `to`: ``host`` or ``host:port``, found among the client's `services` or resolved as any name; without a port, the
+    request's. What has to fit: `host` (``host`` or ``host:port`` of the URL), `method` (one, or several), `path` (a
+    pattern in which ``*`` stands for anything, ``/v2/*``), `header` (a name that must be there, or a mapping of names
+    to patterns of values). What is left out fits.
+
+    `weight`: share of the requests that fit which take the route, in (0, 1]; the others look further, and at last go
+    where they would have gone. `sticky`: a header, or a function of the request, whose value decides who takes it:
+    the same value always the same way, in every process, and whoever takes it still does when the weight grows. Else
+    the call's ``key`` decides, else chance.
+
+    `mirror`: the request goes on as if this route were not there, and a copy is sent here too, when its body can be
+    sent twice; what becomes of the copy is ignored, it is never sent again, and `budget` pays for it. Raises
+    ConfigurationError naming the argument.
+    """
+
+    to: str
+    host: str | None = None
+    method: str | Collection[str] | None = None
+    path: str | None = None
+    header: str | Mapping[str, str] | None = None
+    weight: float = 1.0
+    sticky: str | Callable[[httpx.Request], str | None] | None = None
+    mirror: bool = False
+    budget: RetryBudget = field(default_factory=RetryBudget)
+
+    def __post_init__(self) -> None:
+        """Check every argument."""
+        name = 'a service: "host" or "host:port"'
+        split("to", self.to, name)
+        if self.host is not None:
+            split("host", self.host, name)
+        if self.path is not None and not (isinstance(self.path, str) and self.path.startswith(("/", "*"))):
+            raise ConfigurationError("path", self.path, 'a pattern that begins with "/" or "*"')  # noqa: EM101
+        object.__setattr__(self, "weight", share("weight", self.weight))
+        methods = {self.method} if isinstance(self.method, str) else self.method
+        if methods is not None:
+            object.__setattr__(self, "method", _methods(methods))
+        object.__setattr__(self, "header", _headers(self.header))
+        if self.sticky is not None and not callable(self.sticky) and not (isinstance(self.sticky, str) and self.sticky):
+            argument, expected = "sticky", "the name of a header, or a function of the request"
+            raise ConfigurationError(argument, self.sticky, expected)
+        if not isinstance(self.budget, RetryBudget):
+            argument = "budget"
+            raise ConfigurationError(argument, self.budget, "a RetryBudget")
+
+
+class _Rule:
+    """A route as it is asked: patterns compiled, its budget open."""
+
+    __slots__ = ("_headers", "_host", "_path", "_port", "budget", "host", "port", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.host, self.port = split("to", route.to, "")
+        self._host: str | None = None
+        self._port: int | None = None
+        if route.host is not None:
+            self._host, self._port = split("host", route.host, "")
+        self._path = None if route.path is None else re.compile(translate(route.path)).match
+        headers = cast("Mapping[str, str]", route.header or {})
+        self._headers = [(name, re.compile(translate(pattern)).match) for name, pattern in headers.items()]
+        self.budget: Budget = route.budget.fresh()
+
+    def fits(self, request: httpx.Request) -> bool:
+        """Tell whether the request is one that the route is for."""
+        url, methods = request.url, self.route.method
+        if methods is not None and request.method not in methods:
+            return False
+        if self._host is not None and self._host != url.raw_host.decode("ascii").strip("[]"):
+            return False
+        if self._port is not None and self._port != (url.port or {"http": 80, "https": 443}.get(url.scheme)):
+            return False
+        if self._path is not None and self._path(url.path) is None:
+            return False
+        values = ((request.headers.get(name), match) for name, match in self._headers)
+        return all(value is not None and match(value) is not None for value, match in values)
+
+    def takes(self, request: httpx.Request, draw: Callable[[], float]) -> bool:
+        """Tell whether the request is within the share."""
+        weight = self.route.weight
+        if weight >= 1:
+            return True
+        key = self._key(request)
+        return (draw() if key is None else fixed(f"{self.route.to} {key}")) < weight
+
+    def _key(self, request: httpx.Request) -> str | None:
+        sticky = self.route.sticky
+        if callable(sticky):
+            return sticky(request)
+        found = None if sticky is None else request.headers.get(sticky)
+        if found is not None:
+            return str(found)
+        options = request.extensions.get(OPTIONS)
+        return cast("dict[str, Any]", options).get("key") if isinstance(options, dict) else None
+
+
+class Routes:
+    """The routes of a client, in order; `draw` returns numbers in [0, 1)."""
+
+    __slots__ = ("_draw", "_mirrors", "_rules", "listed")
+
+    def __init__(self, routes: Iterable[Route], *, draw: Callable[[], float] = random.random) -> None:
+        self.listed = _checked(routes)
+        self._draw = draw
+        self._rules = [_Rule(route) for route in self.listed if not route.mirror]
+        self._mirrors = [_Rule(route) for route in self.listed if route.mirror]
+
+    def __bool__(self) -> bool:
+        return bool(self.listed)
+
+    def of(self, request: httpx.Request, /) -> tuple[str, int | None] | None:
+        """Return the host and port of the service that the first route which takes the request names; None for none."""
+        for rule in self._rules:
+            if rule.fits(request) and rule.takes(request, self._draw):
+                return rule.host, rule.port
+        return None
+
+    def mirrors(self, request: httpx.Request, now: float, /) -> list[tuple[str, int | None]]:
+        """Return where copies of the request go: within each route's share, and as long as its budget pays."""
+        found: list[tuple[str, int | None]] = []
+        for rule in self._mirrors:
+            if rule.fits(request):
+                rule.budget.deposit(now)
+                if rule.takes(request, self._draw) and rule.budget.try_withdraw(now):
+                    found.append((rule.host, rule.port))
+        return found
+
+
+def _checked(routes: object) -> tuple[Route, ...]:
+    argument, expected = "routes", "an iterable of resilience.Route"
+    try:
+        found = tuple(cast("Iterable[object]", routes))
+    except TypeError:
+        raise ConfigurationError(argument, routes, expected) from None
+    for route in found:
+        if not isinstance(route, Route):
+            raise ConfigurationError(argument, route, expected)
+    return cast("tuple[Route, ...]", found)
+
+
+def _methods(given: Collection[object]) -> frozenset[str]:
+    found = list(given) if isinstance(given, Collection) else []
+    if not found or not all(isinstance(method, str) and method.isalpha() for method in found):
+        argument, expected = "method", 'a method ("GET"), or several'
+        raise ConfigurationError(argument, given, expected)
+    return frozenset(cast("str", method).upper() for method in found)
+
+
+def _headers(given: object) -> Mapping[str, str] | None:
+    if given is None:
+        return None
+    found = {given: "*"} if isinstance(given, str) else given
+    pairs = list(cast("Mapping[object, object]", found).items()) if isinstance(found, Mapping) else []
+    if not pairs or not all(isinstance(name, str) and name and isinstance(value, str) for name, value in pairs):
+        argument, expected = "header", "the name of a header, or a mapping of names to patterns"
+        raise ConfigurationError(argument, given, expected)
+    return {cast("str", name).lower(): cast("str", value) for name, value in pairs}
