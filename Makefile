@@ -20,7 +20,10 @@ DECISIONS := $(shell sed -e 's/\#.*//' .ci/decisions | tr -s ' \n' ',' | sed -e 
 # What test-real needs of a Debian machine; without root or apt-get its tests say what they miss.
 DEBIAN := bind9 dnsmasq-base iproute2 nftables
 
-.PHONY: help demo test test-real lint types bench clean
+# What test-docker needs of one; it starts an engine of its own and pulls nothing.
+ENGINE := docker.io docker-compose debootstrap iptables
+
+.PHONY: help demo test test-docker test-real lint types bench clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -39,7 +42,7 @@ types: .venv/dev.stamp ## mypy and pyright, both strict
 	$(BIN)/python -m pyright --project pyproject.toml
 
 test: lint types ## lint, types, and every test that needs nothing but PyPI
-	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) --ignore=tests/real --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) --ignore=tests/real --ignore=tests/docker --cov --cov-report=term --cov-fail-under=95
 	@echo "Pure decisions, to the last branch:"
 	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
 
@@ -53,6 +56,12 @@ test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; a
 	@# bad days are measurements: benchmarks/balancing_lab.py, or by hand `pytest tests/real/balancing`.
 	$(BIN)/python -m pytest tests/real --ignore=tests/real/balancing \
 		|| { echo "Second chance, for what failed:"; $(BIN)/python -m pytest tests/real --ignore=tests/real/balancing --last-failed --last-failed-no-failures none; }
+
+test-docker: .venv/dev.stamp ## Compose and Swarm, on a Docker engine of its own; as root, installs Debian packages
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(ENGINE) >/dev/null 2>&1; then \
+		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(ENGINE) >/dev/null; fi
+	$(BIN)/python -m pytest tests/docker
 
 bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/overhead.py

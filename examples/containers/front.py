@@ -1,0 +1,51 @@
+"""A service that cannot do without another: one resilient client, and readiness by what that client knows."""
+
+import json
+import logging
+import os
+import sys
+
+import structlog
+
+import resilience
+from resilience.health import App
+
+# In Swarm "tasks.web": the name alone is one virtual address there.
+WEB = os.environ.get("WEB", "web")
+
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.JSONRenderer(),
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+)
+
+# Docker's nameserver says that each answer is good for 600 s; here new replicas are found within two.
+service = resilience.Service(discovery=resilience.Dns(min_ttl=1, max_ttl=2), balancer=resilience.PeakEwma())
+client = resilience.AsyncClient(services={WEB: service}, timeout=2.0)
+
+
+async def api(scope, receive, send):
+    """Pass the question on, and answer with what came back."""
+    if scope["type"] == "lifespan":
+        while True:
+            event = (await receive())["type"]
+            if event == "lifespan.shutdown":
+                await client.aclose()
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
+    try:
+        answer = await client.get(f"http://{WEB}:8080/")
+        status, body = answer.status_code, answer.content
+    except resilience.ResilienceError as error:
+        status, body = 503, json.dumps({"error": str(error)}).encode()
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = App(api, requires={WEB: client}, grace=3.0, about={"serviceId": "front"})

@@ -1,0 +1,50 @@
+"""A service with replicas: answers with its name, and notes every POST in a file if it is told one."""
+
+import json
+import logging
+import os
+import socket
+import sys
+
+import structlog
+
+from resilience.health import App
+
+NOTES = os.environ.get("NOTES")
+NAME = socket.gethostname()
+VERSION = os.environ.get("VERSION", "1")
+
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.JSONRenderer(),
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+)
+log = structlog.get_logger()
+
+
+async def api(scope, receive, send):
+    """Answer every path alike. Plain ASGI: a FastAPI application would stand in the same place."""
+    if scope["type"] == "lifespan":
+        while True:
+            event = (await receive())["type"]
+            log.info(event, version=VERSION)
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
+    while (await receive()).get("more_body"):
+        pass
+    headers = dict(scope["headers"])
+    if scope["method"] == "POST" and NOTES:
+        with open(NOTES, "ab", buffering=0) as file:  # noqa: ASYNC230, PTH123 - one write, appended as a whole
+            file.write(headers.get(b"x-request-id", b"?") + b"\n")
+    body = json.dumps({"server": NAME, "version": VERSION}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = App(api, grace=3.0, about={"serviceId": "web", "version": VERSION})

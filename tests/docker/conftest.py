@@ -1,0 +1,37 @@
+"""An engine for all tests here; without one to be had, they say what is missing."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docker.engine import Engine, missing
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A running engine, with the example's image in versions 1 and 2."""
+    lack = missing()
+    if lack:
+        pytest.skip(lack)
+    made = Engine(Path(tempfile.mkdtemp(prefix="engine-")))  # not pytest's: it would tidy up under the engine
+    try:
+        made.start()
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        made.build(cache / "resilience-tests" / "debian-python.tar")
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """Where every replica notes the POSTs that it gets."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "posts").touch()
+    for path in (folder, folder / "posts"):
+        path.chmod(0o777)
+    return folder
