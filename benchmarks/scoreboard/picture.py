@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.scoreboard.board import Section
     from benchmarks.scoreboard.standing import Standing
 
-_COLUMNS = 4
+_COLUMNS = 5
 _GOOD, _LATE, _LOST, _MEDIAN, _SLOW = "#3a9d6e", "#e6b84f", "#d43d3d", "#2f6fb0", "#8a4fb5"
 _FLOOR, _CEILING = 2.0, 6000.0
 _TICKS = {10: "10 ms", 100: "100 ms", 1000: "1 s"}
@@ -42,7 +42,7 @@ def draw(section: Section, file: Path) -> None:
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6 * columns, 2.75 * rows + 0.9), dpi=110, layout="constrained")
+        figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.9), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 2] * rows)
         for index, it in enumerate(shown):
@@ -52,12 +52,13 @@ def draw(section: Section, file: Path) -> None:
             _calls(above, it, first=column == 0)
             _latencies(below, it, section, first=column == 0)
             ours = SUBJECTS[it.subject].ours
-            title = f"{it.subject}  ·  {percent(it.within)} % in time, ×{it.sends:.2f}{'  (noisy)' if it.noisy else ''}"
+            title = f"{it.subject}  ·  {percent(it.within)} %, ×{it.sends:.2f}{'  (noisy)' if it.noisy else ''}"
             above.set_title(title, loc="left", fontsize=9, fontweight="bold" if ours else "normal")
             for axis in (above, below):
                 _fault(axis, section)
             above.tick_params(labelbottom=False)
-        figure.suptitle(f"{section.scenario.name}: {section.scenario.title}", x=0.01, ha="left", fontweight="bold")
+        headline = f"{section.scenario.name}: {section.scenario.title}. % of GETs answered in time, × sends per call"
+        figure.suptitle(headline, x=0.01, ha="left", fontweight="bold")
         keys = [
             Patch(color=_GOOD, label=f"answered within {section.scenario.objective * 1000:g} ms"),
             Patch(color=_LATE, label="answered later"),
@@ -105,3 +106,5 @@ def _latencies(axis: Axes, it: Standing, section: Section, *, first: bool) -> No
 def _fault(axis: Axes, section: Section) -> None:
     if section.scenario.name != "healthy":
         axis.axvspan(section.scenario.starts, section.scenario.ends, color="#b9b9b9", alpha=0.35, linewidth=0, zorder=0)
+        for edge in (section.scenario.starts, section.scenario.ends):
+            axis.axvline(edge, color="#333333", linewidth=0.9, linestyle="--", zorder=3)

@@ -33,7 +33,8 @@ def promises(sections: Sequence[Section]) -> list[Promise]:
     found: list[Promise] = []
     for name in [name for name, subject in SUBJECTS.items() if subject.ours and name != CONTROL]:
         mine = {s: section.standings[name] for s, section in by_name.items() if name in section.standings}
-        found += _of(name, mine, by_name)
+        if mine:
+            found += _of(name, mine, by_name)
     return found
 
 

@@ -255,9 +255,9 @@ def test_d13_one_exception_instance_for_all_rejections_piles_up_tracebacks():
 def test_d14_retrying_waits_for_an_open_circuit(listed):
     runtime = BlockingOnFakeTime()
     breaker = CircuitBreaker(open_for=3.0)
-    breaker.open()
     pipeline = Pipeline(Retry(5, on=listed), breaker)
     with on(runtime):
+        breaker.open()  # by the same clock: the real one counts from when the machine was started
         error = attempt(pipeline.call, fail)
     assert isinstance(error, CircuitOpenError)
     assert error.retry_after > 0
