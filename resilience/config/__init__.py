@@ -2,7 +2,7 @@
 
 try:
     import pydantic  # noqa: F401  # pyright: ignore[reportUnusedImport]
-except ModuleNotFoundError as missing:  # pragma: no cover - the tests have it
+except ModuleNotFoundError as missing:
     message = "resilience.config needs pydantic: pip install 'httpx-resilience[config]'"
     raise ModuleNotFoundError(message, name="pydantic") from missing
 

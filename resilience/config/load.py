@@ -15,7 +15,7 @@ from resilience.config.environment import overridden
 from resilience.config.lines import lines_of, nearest
 from resilience.config.model import FilePart, ServicePart
 from resilience.config.problems import ConfigurationFileError, Problem, of_validation, shown
-from resilience.config.values import Part
+from resilience.config.values import ObjectPart
 from resilience.core.errors import ConfigurationError
 from resilience.http.origins import checked_name
 from resilience.http.service import Service
@@ -107,7 +107,7 @@ def parse(
 def _service(base: Service, part: ServicePart, path: Path, problems: list[Problem], problem: Any) -> Service:  # noqa: ANN401
     before = len(problems)
     options = {
-        name: _made(value, (*path, name), problems, problem) if isinstance(value, Part) else value
+        name: _made(value, (*path, name), problems, problem) if isinstance(value, ObjectPart) else value
         for name, value in part.given().items()
     }
     if len(problems) > before:
@@ -139,7 +139,8 @@ def _misnamed(services: Mapping[str, ServicePart], problem: Any) -> list[Problem
         try:
             key = checked_name(name)
         except ConfigurationError as error:
-            found.append(problem(("services", name), name, error.expected))
+            # The name as the error shows it: somebody may have put a URL here, and a password into it.
+            found.append(problem(("services", str(error.value)), error.value, error.expected))
             continue
         if key in seen:
             found.append(problem(("services", name), name, f"another name than {seen[key]!r}, which is the same"))

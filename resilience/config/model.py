@@ -12,24 +12,24 @@ from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
 from resilience.config import parts
-from resilience.config.values import Part, Seconds, by_kind, off
+from resilience.config.values import ObjectPart, Part, Seconds, by_kind, off
 from resilience.discovery.auto import Auto
 from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
 
 
-class AutoPart(Part):
+class AutoPart(ObjectPart):
     """Resolve as httpx would, and see what the name is."""
+
+    makes = Auto
 
     kind: Literal["auto"]
 
-    def make(self) -> Auto:
-        """Return the library's object."""
-        return Auto()
 
-
-class DnsPart(Part):
+class DnsPart(ObjectPart):
     """Ask DNS: each address is a replica."""
+
+    makes = Dns
 
     kind: Literal["dns"]
     name: str | None = None
@@ -41,10 +41,6 @@ class DnsPart(Part):
     max_ttl: Seconds | None = None
     stale_for: Seconds | None = None
 
-    def make(self) -> Dns:
-        """Return the library's object."""
-        return Dns(**self.given())
-
 
 class WeightedPart(Part):
     """An address that gets more, or less, than the others."""
@@ -53,7 +49,7 @@ class WeightedPart(Part):
     weight: Annotated[float, Field(gt=0)]
 
 
-class StaticPart(Part):
+class StaticPart(ObjectPart):
     """A list of addresses."""
 
     kind: Literal["static"]
@@ -64,7 +60,7 @@ class StaticPart(Part):
         return Static([it if isinstance(it, str) else (it.address, it.weight) for it in self.addresses])
 
 
-class PlainBalancerPart(Part):
+class PlainBalancerPart(ObjectPart):
     """A balancer without options."""
 
     kind: Literal["round_robin", "random", "least_request"]
@@ -76,30 +72,26 @@ class PlainBalancerPart(Part):
         return Random() if self.kind == "random" else LeastRequest()
 
 
-class PeakEwmaPart(Part):
+class PeakEwmaPart(ObjectPart):
     """The endpoint that answers fastest, weighted by what it has in flight."""
+
+    makes = PeakEwma
 
     kind: Literal["peak_ewma"]
     decay: Seconds | None = None
     penalty: Seconds | None = None
     default_latency: Seconds | None = None
 
-    def make(self) -> PeakEwma:
-        """Return the library's object."""
-        return PeakEwma(**self.given())
 
-
-class RendezvousPart(Part):
+class RendezvousPart(ObjectPart):
     """The same endpoint for the same key."""
+
+    makes = Rendezvous
 
     kind: Literal["rendezvous"]
     header: str | None = None
     cookie: str | None = None
     bounded_load: Annotated[float, Field(gt=1)] | None = None
-
-    def make(self) -> Rendezvous:
-        """Return the library's object."""
-        return Rendezvous(**self.given())
 
 
 def _listed(value: Any) -> Any:  # noqa: ANN401 - what pydantic is to check

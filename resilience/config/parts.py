@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from resilience.config.values import Cause, Part, Seconds, Statuses, off
+from resilience.config.values import Cause, ObjectPart, Seconds, Statuses, off
 from resilience.health.check import HealthCheck
 from resilience.health.ejection import OutlierEjection
 from resilience.policies.adaptive import AdaptiveLimit
@@ -16,7 +16,7 @@ from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
-from resilience.policies.latencies import quantile
+from resilience.policies.latencies import Quantile, quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
@@ -29,8 +29,10 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class BudgetPart(Part):
+class BudgetPart(ObjectPart):
     """How many extra sends there may be."""
+
+    makes = RetryBudget
 
     ratio: Annotated[float, Field(ge=0, le=1000)] | None = None
     """Extra sends per call."""
@@ -39,16 +41,16 @@ class BudgetPart(Part):
     ttl: Seconds | None = None
     """For how long both count."""
 
-    def make(self) -> RetryBudget:
-        """Return the policy's own object."""
-        return RetryBudget(**self.given())
 
-
+# Of a policy `False` is the option itself; null says the same.
+PolicyBudget = Annotated[BudgetPart | Literal[False] | None, AfterValidator(lambda it: it or False)]
 Budget = Annotated[BudgetPart | None, BeforeValidator(off, json_schema_input_type=BudgetPart | Literal[False])]
 
 
-class JitterPart(Part):
+class JitterPart(ObjectPart):
     """A random wait up to an exponential bound."""
+
+    makes = staticmethod(full_jitter)
 
     base: Seconds | None = None
     """The bound of the first wait; it doubles with each."""
@@ -56,8 +58,10 @@ class JitterPart(Part):
     """The bound never goes beyond."""
 
 
-class RetryPart(Part):
+class RetryPart(ObjectPart):
     """When a failed call is repeated."""
+
+    makes = Retry
 
     max_attempts: Count | None = None
     """Sends in all, the first included."""
@@ -67,21 +71,14 @@ class RetryPart(Part):
     """Statuses and exceptions to repeat; in a service in addition to what always is."""
     max_retry_after: Seconds | None = None
     """A server that asks for more is not waited for."""
-    budget: Budget = None
+    budget: PolicyBudget = None
     """A budget of its own; false: none."""
 
-    def make(self) -> Retry:
-        """Return the policy's own object."""
-        options = self.given()
-        if isinstance(self.wait, JitterPart):
-            options["wait"] = full_jitter(**self.wait.given())
-        if "budget" in options:
-            options["budget"] = False if self.budget is None else self.budget.make()
-        return Retry(**options)
 
-
-class CircuitPart(Part):
+class CircuitPart(ObjectPart):
     """When nothing is sent any more."""
+
+    makes = CircuitBreaker
 
     failure_ratio: Share | None = None
     minimum_calls: Count | None = None
@@ -96,36 +93,29 @@ class CircuitPart(Part):
     shadow: bool | None = None
     name: str | None = None
 
-    def make(self) -> CircuitBreaker:
-        """Return the policy's own object."""
-        return CircuitBreaker(**self.given())
 
-
-class QuantilePart(Part):
+class QuantilePart(ObjectPart):
     """A delay that follows the latencies."""
 
     quantile: Annotated[float, Field(gt=0, lt=1)]
     ceiling: Seconds
 
+    def make(self) -> Quantile:
+        """Return the policy's own object."""
+        return quantile(self.quantile, ceiling=self.ceiling)
 
-class HedgePart(Part):
+
+class HedgePart(ObjectPart):
     """When a late call is sent a second time."""
+
+    makes = Hedge
 
     after: Seconds | QuantilePart
     extra: Count | None = None
-    budget: Budget = None
-
-    def make(self) -> Hedge:
-        """Return the policy's own object."""
-        options = self.given()
-        if isinstance(self.after, QuantilePart):
-            options["after"] = quantile(self.after.quantile, ceiling=self.after.ceiling)
-        if "budget" in options:
-            options["budget"] = False if self.budget is None else self.budget.make()
-        return Hedge(**options)
+    budget: PolicyBudget = None
 
 
-class GuardPart(Part):
+class GuardPart(ObjectPart):
     """Which answers are refused."""
 
     status: Statuses | None = None
@@ -135,11 +125,13 @@ class GuardPart(Part):
 
     def make(self) -> Guard:
         """Return the policy's own object."""
-        return Guard(**self.given("json_"), json=bool(self.json_))
+        return Guard(**self.options("json_"), json=bool(self.json_))
 
 
-class HealthPart(Part):
+class HealthPart(ObjectPart):
     """What is asked of each endpoint in the background."""
+
+    makes = HealthCheck
 
     path: str
     interval: Seconds | None = None
@@ -148,13 +140,11 @@ class HealthPart(Part):
     fall: Count | None = None
     expect: Statuses | None = None
 
-    def make(self) -> HealthCheck:
-        """Return the policy's own object."""
-        return HealthCheck(**self.given())
 
-
-class EjectionPart(Part):
+class EjectionPart(ObjectPart):
     """When an endpoint is left out that fails more often than the others."""
+
+    makes = OutlierEjection
 
     interval: Seconds | None = None
     deviations: Annotated[float, Field(ge=0)] | None = None
@@ -165,20 +155,14 @@ class EjectionPart(Part):
     jitter: Annotated[float, Field(ge=0, le=1)] | None = None
     max_ejected: Annotated[float, Field(ge=0, le=1)] | None = None
 
-    def make(self) -> OutlierEjection:
-        """Return the policy's own object."""
-        return OutlierEjection(**self.given())
 
-
-class TimeoutStage(Part):
+class TimeoutStage(ObjectPart):
     """At most so long."""
+
+    makes = Timeout
 
     kind: Literal["timeout"]
     seconds: Seconds
-
-    def make(self) -> Timeout:
-        """Return the policy's own object."""
-        return Timeout(self.seconds)
 
 
 class RetryStage(RetryPart):
@@ -205,46 +189,40 @@ class GuardStage(GuardPart):
     kind: Literal["guard"]
 
 
-class BulkheadStage(Part):
+class BulkheadStage(ObjectPart):
     """At most so many inside."""
+
+    makes = Bulkhead
 
     kind: Literal["bulkhead"]
     limit: Count
     queue: Annotated[int, Field(ge=0)] | None = None
     lifo_after: Seconds | None = None
 
-    def make(self) -> Bulkhead:
-        """Return the policy's own object."""
-        return Bulkhead(**self.given())
 
-
-class RateLimitStage(Part):
+class RateLimitStage(ObjectPart):
     """At most so many a second."""
+
+    makes = RateLimit
 
     kind: Literal["rate_limit"]
     rate: Annotated[float, Field(gt=0, le=1e6)]
     burst: Count | None = None
     wait: Seconds | None = None
 
-    def make(self) -> RateLimit:
-        """Return the policy's own object."""
-        return RateLimit(**self.given())
 
-
-class ThrottleStage(Part):
+class ThrottleStage(ObjectPart):
     """Hold back what would be refused anyway."""
+
+    makes = Throttle
 
     kind: Literal["throttle"]
     k: Annotated[float, Field(gt=1, le=100)] | None = None
     window: Seconds | None = None
     most: Share | None = None
 
-    def make(self) -> Throttle:
-        """Return the policy's own object."""
-        return Throttle(**self.given())
 
-
-class AdaptiveLimitStage(Part):
+class AdaptiveLimitStage(ObjectPart):
     """At most so many inside as the far side can take."""
 
     kind: Literal["adaptive_limit"]
@@ -256,27 +234,23 @@ class AdaptiveLimitStage(Part):
     def make(self) -> AdaptiveLimit:
         """Return the policy's own object."""
         law: Any = Gradient2 if self.law == "gradient2" else Aimd
-        return AdaptiveLimit(law(**self.given("law")))
+        return AdaptiveLimit(law(**self.options("law")))
 
 
-class FallbackStage(Part):
+class FallbackStage(ObjectPart):
     """Answer in the place of a call that failed."""
+
+    makes = Fallback
 
     kind: Literal["fallback"]
     value: Any = None
     last_good: Seconds | None = None
     on: Cause | list[Cause] | None = None
 
-    def make(self) -> Fallback:
-        """Return the policy's own object."""
-        return Fallback(**self.given())
 
-
-class SingleFlightStage(Part):
+class SingleFlightStage(ObjectPart):
     """Ask once for all that ask for the same."""
 
-    kind: Literal["single_flight"]
+    makes = SingleFlight
 
-    def make(self) -> SingleFlight:
-        """Return the policy's own object."""
-        return SingleFlight()
+    kind: Literal["single_flight"]

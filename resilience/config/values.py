@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable  # noqa: TC003 - pydantic reads it
+from typing import Annotated, Any, ClassVar
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
@@ -13,8 +14,6 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _SECONDS = "seconds as a number, or a text such as 250ms, 2s, 5m or 1h"
 _RANGE = re.compile(r"([1-5]\d\d)-([1-5]\d\d)")
-
-M = TypeVar("M", bound="Part")
 
 
 class Part(BaseModel):
@@ -25,6 +24,24 @@ class Part(BaseModel):
     def given(self, *without: str) -> dict[str, Any]:
         """Return what stands in the file, by key; without the kind, which the class says."""
         return {name: getattr(self, name) for name in self.model_fields_set if name not in {"kind", *without}}
+
+
+class ObjectPart(Part):
+    """A table that becomes one object of the library's, which checks its own options."""
+
+    makes: ClassVar[Callable[..., Any]]
+    """What is called with the keys as options."""
+
+    def make(self) -> Any:  # noqa: ANN401 - whatever the class stands for
+        """Return the object. Raises ConfigurationError for what the library refuses."""
+        return type(self).makes(**self.options())
+
+    def options(self, *without: str) -> dict[str, Any]:
+        """Return what stands in the file, tables within made already."""
+        return {
+            name: value.make() if isinstance(value, ObjectPart) else value
+            for name, value in self.given(*without).items()
+        }
 
 
 def _seconds(value: object) -> float:

@@ -1,6 +1,8 @@
 """Configuration from files and from the environment: what comes out, and what is said about mistakes."""
 
+import importlib
 import json
+import sys
 from dataclasses import replace
 
 import httpx
@@ -118,6 +120,7 @@ EVERY_STAGE = [
     ({"kind": "retry", "on": "TimeoutError"}, resilience.Retry(on=TimeoutError)),
     ({"kind": "retry", "budget": {"ratio": 0.5}}, resilience.Retry(budget=resilience.RetryBudget(0.5))),
     ({"kind": "hedge", "after": 0.5, "extra": 2}, resilience.Hedge(after=0.5, extra=2)),
+    ({"kind": "retry", "budget": None}, resilience.Retry(budget=False)),
     ({"kind": "hedge", "after": 0.5, "budget": False}, resilience.Hedge(after=0.5, budget=False)),
     ({"kind": "guard", "json": True, "status": 200}, resilience.Guard(json=True, status=200)),
     ({"kind": "bulkhead", "limit": 3, "queue": 2}, resilience.Bulkhead(3, queue=2)),
@@ -350,3 +353,15 @@ def test_whatever_is_in_a_file_it_is_used_or_refused_by_name(defaults, services,
             assert problem.expected
     else:
         assert set(found.services) == set(services)
+
+
+def test_without_pydantic_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'httpx-resilience\[config\]'"):
+        importlib.reload(resilience.config)
+
+
+def test_a_password_in_the_place_of_a_name_is_not_repeated():
+    told = str(problems({"services": {"http://me:s3cret@web": {}}}))
+    assert "keys like 'host' or 'host:port'" in told
+    assert "s3cret" not in told
