@@ -7,20 +7,30 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
 
-class _Stepped:
-    """Awaits a coroutine, counts how often it suspends, and calls `cancel` at the chosen suspension."""
+class Stepped:
+    """Awaits something, counts how often it suspends, and calls `cancel` at the chosen suspension.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], at: int, cancel: Callable[[], object]) -> None:
-        self._coroutine = coroutine
+    `seen` is called at each, before that.
+    """
+
+    def __init__(
+        self,
+        awaitable: Awaitable[Any],
+        at: int,
+        cancel: Callable[[], object],
+        seen: Callable[[], object] | None = None,
+    ) -> None:
+        self._awaitable = awaitable
         self._at = at
         self._cancel = cancel
+        self._seen = seen
         self.suspensions = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._coroutine.__await__()
+        inner = self._awaitable.__await__()
         resume: Callable[[Any], Any] = inner.send
         value: Any = None
         while True:
@@ -29,6 +39,8 @@ class _Stepped:
             except StopIteration as stop:
                 return stop.value
             self.suspensions += 1
+            if self._seen is not None:
+                self._seen()
             if self.suspensions == self._at:
                 self._cancel()
             try:
@@ -38,10 +50,17 @@ class _Stepped:
                 resume, value = inner.throw, error
 
 
-async def cancelled_at(at: int, work: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[int, bool]:
-    """Run `work`, cancelling it at its `at`-th suspension; return how many there were, and whether it ended so."""
+async def cancelled_at(at: int, work: Callable[[], Awaitable[Any]]) -> tuple[int, bool, Exception | None]:
+    """Run `work`, cancelling it at its `at`-th suspension.
+
+    Return how many there were, whether it ended so, and what it raised.
+    """
     scope = anyio.CancelScope()
-    stepped = _Stepped(work(), at, scope.cancel)
+    stepped = Stepped(work(), at, scope.cancel)
+    raised: Exception | None = None
     with scope:
-        await stepped
-    return stepped.suspensions, scope.cancelled_caught
+        try:
+            await stepped
+        except Exception as error:  # noqa: BLE001 - the caller's to judge
+            raised = error
+    return stepped.suspensions, scope.cancelled_caught, raised

@@ -199,16 +199,13 @@ def _cancel(fresh: Callable[[], Pipeline], steps: tuple[Step, ...], backend: str
             await runtime.pass_time(seconds)
             return _result(outcome)
 
-        suspensions, ended = 0, False
-        try:
-            suspensions, ended = await cancelled_at(at, partial(pipeline.acall, function))
-        except Exception as error:  # noqa: BLE001 - the call's own, or a cancellation turned into something else
-            reached.append(False)
-            if not story.seen:
-                trouble.append(f"it raised {_ended(error)}")
-            return
+        suspensions, ended, error = await cancelled_at(at, partial(pipeline.acall, function))
         reached.append(suspensions >= at)
-        if suspensions >= at and not ended:
+        if suspensions < at:  # it had ended before, in its own way
+            return
+        if error is not None:
+            trouble.append(f"it raised {_ended(error)} in the place of the cancellation")
+        elif not ended:
             trouble.append("it went on as if nothing had happened")
         await runtime.pass_time(_RECOVERY)
         try:

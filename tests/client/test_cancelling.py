@@ -13,6 +13,7 @@ import pytest
 
 import resilience
 from resilience.lab import Authority, Fleet, Server
+from resilience.runtimes.stepping import Stepped
 from tests.http.support import CONTEXT, MODES, Census, static
 
 pytestmark = [
@@ -115,7 +116,7 @@ async def _cut_natively(work: Callable[[], Awaitable[object]], number: int) -> b
     task = asyncio.current_task()
     assert task is not None
     try:
-        await _Stepped(work().__await__(), number, task.cancel)
+        await Stepped(work(), number, task.cancel)
     except asyncio.CancelledError:
         task.uncancel()
         return False
@@ -129,35 +130,11 @@ async def _cut(work: Callable[[], Awaitable[object]], number: int) -> bool:
 
         async def counted() -> None:
             nonlocal done
-            await _Stepped(work().__await__(), number, scope.cancel)
+            await Stepped(work(), number, scope.cancel)
             done = True
 
         await counted()
     return done
-
-
-class _Stepped:
-    """Awaits what it is given, and calls `cut` when that suspends for the n-th time."""
-
-    def __init__(self, inner: Any, number: int, cut: Callable[[], None]) -> None:
-        self.inner, self.left, self.cut = inner, number, cut
-
-    def __await__(self) -> Any:
-        send: Callable[[], Any] = lambda: self.inner.send(None)
-        while True:
-            try:
-                waited_for = send()
-            except StopIteration as stop:
-                return stop.value
-            self.left -= 1
-            if self.left == 0:
-                self.cut()
-            try:
-                value = yield waited_for
-            except BaseException as error:
-                send = lambda error=error: self.inner.throw(error)
-            else:
-                send = lambda value=value: self.inner.send(value)
 
 
 class Chunks:

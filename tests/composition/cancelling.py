@@ -5,41 +5,21 @@ import asyncio
 import anyio
 
 from resilience.core.call import Ambient, ambient
+from resilience.runtimes.stepping import Stepped
 from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 
 
-class Stepped:
-    """Awaits a story's run, counts how often it suspends, tells it so, and calls `cancel` at the chosen suspension."""
-
-    def __init__(self, story, at, cancel):
-        self.story, self.coroutine, self.at, self.cancel = story, story.run(), at, cancel
-        self.suspensions = 0
-
-    def __await__(self):
-        inner = self.coroutine.__await__()
-        resume, value = inner.send, None
-        while True:
-            try:
-                suspended_on = resume(value)
-            except StopIteration as stop:
-                return stop.value
-            self.suspensions += 1
-            self.story.suspended()
-            if self.suspensions == self.at:
-                self.cancel()
-            try:
-                value = yield suspended_on
-                resume = inner.send
-            except BaseException as error:
-                resume, value = inner.throw, error
+def stepped(story, at, cancel):
+    """Await a story's run, telling it each suspension."""
+    return Stepped(story.run(), at, cancel, story.suspended)
 
 
 async def on_anyio(story, at):
     """Cancel by a cancel scope, as anyio and trio programs do."""
     with anyio.CancelScope() as scope:
-        stepped = Stepped(story, at, scope.cancel)
-        await stepped
-    return stepped.suspensions, scope.cancelled_caught
+        running = stepped(story, at, scope.cancel)
+        await running
+    return running.suspensions, scope.cancelled_caught
 
 
 async def on_asyncio(story, at):
@@ -47,7 +27,7 @@ async def on_asyncio(story, at):
     steps = []
 
     async def main():
-        steps.append(Stepped(story, at, asyncio.current_task().cancel))
+        steps.append(stepped(story, at, asyncio.current_task().cancel))
         await steps[0]
 
     task = asyncio.create_task(main())

@@ -16,7 +16,7 @@ from resilience.policies.timeout import Timeout
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
-from tests.composition.cancelling import Stepped, on_anyio, on_asyncio, on_virtual_time
+from tests.composition.cancelling import on_anyio, on_asyncio, on_virtual_time, stepped
 
 A_MOMENT = 1e-6
 FAR = 300.0
@@ -93,7 +93,7 @@ def every_suspension(run):
 
 
 async def whole(story):
-    return await Stepped(story, 0, None)
+    return await stepped(story, 0, None)
 
 
 @pytest.mark.parametrize("state", ["closed", "half-open"])

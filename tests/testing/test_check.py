@@ -52,6 +52,19 @@ class Swallows(resilience.Policy):
             return "reply"
 
 
+class Turns(resilience.Policy):
+    """Makes an error of a cancellation."""
+
+    async def around(self, call, proceed):
+        try:
+            return await proceed(call)
+        except Exception:
+            raise
+        except BaseException as error:
+            message = "turned"
+            raise RuntimeError(message) from error
+
+
 class Leaks(resilience.Policy):
     """Keeps the place of a call that was cancelled."""
 
@@ -85,6 +98,7 @@ class Waits(Leaks):
     [
         (Awaits, "threads: "),
         (Swallows, "as if nothing had happened"),
+        (Turns, "raised RuntimeError: turned in the place of the cancellation"),
         (Leaks, "the next call came to OverloadedError: full"),
         (Waits, "everybody waited for something that did not come"),
     ],
