@@ -30,7 +30,7 @@ LAST_PORT = 65535
 
 Key: TypeAlias = tuple[str | int | None, ...]
 _NOBODY: list[Upstream] = []
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SECURE = frozenset({"https", "wss"})
 
 
@@ -70,7 +70,7 @@ class Upstreams:
         now = self.runtime.now()
         if found is not None and now - self._swept < SWEEP:
             return found, _NOBODY
-        port = url.port if url.port is not None else _DEFAULT_PORTS.get(url.scheme)
+        port = url.port if url.port is not None else DEFAULT_PORTS.get(url.scheme)
         if port is None or not url.host:
             message = f"{url.scheme}://{url.host or '(no host)'}: not a URL this transport can call"
             raise httpx.UnsupportedProtocol(message)
@@ -157,9 +157,8 @@ def _by_name(services: Mapping[str, Service] | None) -> dict[str, Service]:
     return found
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: str, argument: str = "services", expected: str = "keys like 'host' or 'host:port'") -> str:
     """Return the name of a service in its one spelling; raise ConfigurationError for what is none."""
-    argument, expected = "services", "keys like 'host' or 'host:port'"
     if not isinstance(name, str) or not name or any(mark in name for mark in "/?#@") or any(map(str.isspace, name)):
         shown = name if not isinstance(name, str) else name.rpartition("@")[2].partition("?")[0]  # never a password
         raise ConfigurationError(argument, shown, expected)

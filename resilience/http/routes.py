@@ -17,6 +17,7 @@ from resilience.core.chance import fixed
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import share
 from resilience.discovery.hostport import split
+from resilience.http.origins import DEFAULT_PORTS, checked_name
 from resilience.http.whole import OPTIONS
 from resilience.policies.budget import RetryBudget
 
@@ -59,10 +60,9 @@ class Route:
 
     def __post_init__(self) -> None:
         """Check every argument."""
-        name = 'a service: "host" or "host:port"'
-        split("to", self.to, name)
+        _place("to", self.to)
         if self.host is not None:
-            split("host", self.host, name)
+            _place("host", self.host)
         if self.path is not None and not (isinstance(self.path, str) and self.path.startswith(("/", "*"))):
             raise ConfigurationError("path", self.path, 'a pattern that begins with "/" or "*"')  # noqa: EM101
         object.__setattr__(self, "weight", share("weight", self.weight))
@@ -85,11 +85,11 @@ class _Rule:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.host, self.port = split("to", route.to, "")
+        self.host, self.port = _place("to", route.to)
         self._host: str | None = None
         self._port: int | None = None
         if route.host is not None:
-            self._host, self._port = split("host", route.host, "")
+            self._host, self._port = _place("host", route.host)
         self._path = None if route.path is None else re.compile(translate(route.path)).match
         headers = cast("Mapping[str, str]", route.header or {})
         self._headers = [(name, re.compile(translate(pattern)).match) for name, pattern in headers.items()]
@@ -102,7 +102,7 @@ class _Rule:
             return False
         if self._host is not None and self._host != url.raw_host.decode("ascii").strip("[]"):
             return False
-        if self._port is not None and self._port != (url.port or {"http": 80, "https": 443}.get(url.scheme)):
+        if self._port is not None and self._port != (url.port or DEFAULT_PORTS.get(url.scheme)):
             return False
         if self._path is not None and self._path(url.path) is None:
             return False
@@ -135,12 +135,10 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route], *, draw: Callable[[], float] = random.random) -> None:
         self.listed = _checked(routes)
+        """What was given; empty: nobody has to ask."""
         self._draw = draw
         self._rules = [_Rule(route) for route in self.listed if not route.mirror]
         self._mirrors = [_Rule(route) for route in self.listed if route.mirror]
-
-    def __bool__(self) -> bool:
-        return bool(self.listed)
 
     def of(self, request: httpx.Request, /) -> tuple[str, int | None] | None:
         """Return the host and port of the service that the first route which takes the request names; None for none."""
@@ -158,6 +156,13 @@ class Routes:
                 if rule.takes(request, self._draw) and rule.budget.try_withdraw(now):
                     found.append((rule.host, rule.port))
         return found
+
+
+def _place(argument: str, value: str) -> tuple[str, int | None]:
+    """Return host and port as they stand in a URL: other alphabets in their spelling for DNS, as names of services."""
+    expected = 'a service: "host" or "host:port"'
+    foreign = isinstance(value, str) and not value.isascii()
+    return split(argument, checked_name(value, argument, expected) if foreign else value, expected)
 
 
 def _checked(routes: object) -> tuple[Route, ...]:

@@ -87,7 +87,7 @@ class Transport(_TransportBase, httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
         url, asked = request.url, None
-        if self._routes:
+        if self._routes.listed:
             url, request, asked = self._routed(request)
         upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
@@ -175,7 +175,7 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
         url, asked = request.url, None
-        if self._routes:
+        if self._routes.listed:
             url, request, asked = self._routed(request)
         upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:

@@ -44,6 +44,8 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
     """Somebody else's transport, around which the policies run."""
     _total: Slots | None
     _routes: Routes
+    _close: Any
+    """Closes one service: a function, or one to be awaited."""
     _anew: Callable[[Slots | None], Any] | None = None
     """Makes another exchange like the first; None around somebody else's transport."""
     _inherited: tuple[Any, ...] = ()
@@ -98,12 +100,7 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         defaults: Service | None = None,
         routes: Iterable[Route] | None = None,
     ) -> None:
-        """Put new descriptions into force while calls go on; what is left out, or None, stays as it was.
-
-        `services` takes the place of the whole mapping, `routes` of all routes. Endpoints that stay keep their
-        circuits, latencies, connections and what is in flight, services their budgets; calls under way end under the
-        old description. Raises ConfigurationError for whatever is wrong, and then changes nothing.
-        """
+        """Put new descriptions into force while calls go on, as :meth:`Client.update` does, and with its errors."""
         given = self._routes if routes is None else Routes(routes, draw=self._runtime.random)
         self._upstreams.update(services, defaults, self._make)
         self._routes = given
@@ -124,11 +121,9 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         asked = None if url == request.url else request.url
         upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
-            old.close()
-            for endpoint in old.endpoints:
-                closing = self._exchange.close_endpoint(endpoint)
-                if closing is not None:
-                    await closing
+            closing = self._close(old)
+            if closing is not None:  # on an event loop
+                await closing
         told = request if self._below is None else addressed(request, url)
         await shadowed(told, upstream, self._exchange.discard)
 

@@ -50,6 +50,7 @@ def taken(route: Route, asked: httpx.Request, chance: float = 0.0) -> bool:
         ({"host": "web:8080"}, request(), False),
         ({"host": "other"}, request(), False),
         ({"host": "::1"}, request(url="http://[::1]:9/"), True),
+        ({"host": "Bücher.internal:81"}, request(url="http://bücher.internal:81/"), True),
         ({"method": "GET", "path": "/v2/*", "header": "x"}, request(), False),
     ],
 )
@@ -62,7 +63,7 @@ def test_the_first_that_takes_the_request_counts() -> None:
     assert routes.of(request()) == ("b", 81)
     assert routes.of(request("PUT")) == ("c", None)
     assert routes.of(request(url="http://web/v1/")) == ("a", None)
-    assert not Routes([])
+    assert Routes([]).listed == ()
     assert Routes([]).of(request()) is None
 
 
