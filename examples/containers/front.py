@@ -1,11 +1,9 @@
 """A service that cannot do without another: one resilient client, and readiness by what that client knows."""
 
 import json
-import logging
 import os
-import sys
 
-import structlog
+import logs
 
 import resilience
 from resilience.health import App
@@ -13,16 +11,7 @@ from resilience.health import App
 # In Swarm "tasks.web": the name alone is one virtual address there.
 WEB = os.environ.get("WEB", "web")
 
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-        structlog.processors.JSONRenderer(),
-    ],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-)
+logs.configure()
 
 # Docker's nameserver says that each answer is good for 600 s; here new replicas are found within two.
 service = resilience.Service(discovery=resilience.Dns(min_ttl=1, max_ttl=2), balancer=resilience.PeakEwma())

@@ -1,11 +1,10 @@
 """A service with replicas: answers with its name, and notes every POST in a file if it is told one."""
 
 import json
-import logging
 import os
 import socket
-import sys
 
+import logs
 import structlog
 
 from resilience.health import App
@@ -14,16 +13,7 @@ NOTES = os.environ.get("NOTES")
 NAME = socket.gethostname()
 VERSION = os.environ.get("VERSION", "1")
 
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-        structlog.processors.JSONRenderer(),
-    ],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-)
+logs.configure()
 log = structlog.get_logger()
 
 
