@@ -15,7 +15,7 @@ def engine() -> Iterator[Engine]:
     """A running engine, with the example's image in versions 1 and 2."""
     lack = missing()
     if lack:
-        pytest.skip(lack)
+        pytest.skip(lack)  # no engine can be had here: says which part is missing, and who installs it
     made = Engine(Path(tempfile.mkdtemp(prefix="engine-")))  # not pytest's: it would tidy up under the engine
     try:
         made.start()

@@ -23,7 +23,7 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def place(_place: Place) -> Place:
     """The private network, its resolver's files as they were at first."""
     if _place.missing:
-        pytest.skip(_place.missing)
+        pytest.skip(_place.missing)  # namespaces need root: what is missing is said
     _place.name_servers("127.0.0.1")
     _place.known_hosts()
     return _place
@@ -31,6 +31,7 @@ def place(_place: Place) -> Place:
 
 def _needs(name: str, package: str) -> None:
     if not program(name):
+        # `make test-real` installs it where it may; by hand, and as nobody, these are the tests one cannot run.
         pytest.skip(f"{name} is not installed (Debian: {package}; `make test-real` as root installs it)")
 
 

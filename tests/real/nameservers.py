@@ -1,5 +1,6 @@
 """Real nameservers, started and stopped by the tests: dnsmasq and BIND."""
 
+import abc
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ HOST = "127.0.0.1"
 _PATIENCE = 10.0
 
 
-class Nameserver:
+class Nameserver(abc.ABC):
     """A nameserver's process on loopback."""
 
     def __init__(self, port: int, folder: Path) -> None:
@@ -34,9 +35,9 @@ class Nameserver:
         """``host:port``."""
         return f"{HOST}:{self.port}"
 
+    @abc.abstractmethod
     def command(self) -> list[str]:
         """Return how it is started."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
