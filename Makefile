@@ -23,7 +23,10 @@ DEBIAN := bind9 dnsmasq-base iproute2 nftables
 # What test-docker needs of one; it starts an engine of its own and pulls nothing.
 ENGINE := docker.io docker-compose debootstrap iptables
 
-.PHONY: help demo test test-docker test-real lint types bench clean
+# The scoreboard's proxies; Caddy comes from PyPI. What is missing is left out, and named.
+PROXIES := haproxy nginx-light
+
+.PHONY: help demo test test-docker test-real lint types bench scoreboard clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -67,6 +70,14 @@ bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; 
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/throughput.py
+
+scoreboard: .venv/bench.stamp ## every alternative under the same load and the same faults; as root, installs Debian packages
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v haproxy nginx >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+		policy=/usr/sbin/policy-rc.d; [ -e $$policy ] || { : nothing is to be started as a service; \
+			printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }; \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(PROXIES) >/dev/null; fi
+	$(BIN)/python -m benchmarks scoreboard $(if $(QUICK),--quick)
 
 clean: ## forget the environment and what was made
 	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis out
