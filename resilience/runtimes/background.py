@@ -13,7 +13,7 @@ import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from resilience.runtimes.jobs import Job, Once
+from resilience.runtimes.jobs import Job, Once, weakly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,11 +70,12 @@ class BackgroundThread:
         self._lost: list[object] = []
         """What a parent process was running: kept, since clean-up would act on its epoll set, which a fork shares."""
         self._watched = False
-        self._told: set[weakref.WeakMethod[Callable[[], None]]] = set()
+        self._told: set[Callable[[], Callable[[], None] | None]] = set()
 
     def after_fork(self, method: Callable[[], None], /) -> None:
         """Have a bound method called in every forked child, while its object lives; after the jobs have begun again."""
-        self._told.add(weakref.WeakMethod(method, self._told.discard))
+        held = weakly(method, lambda: self._told.discard(held))
+        self._told.add(held)
         self._watch()
 
     def acquire(self, owner: object = None, /) -> Lease:

@@ -46,9 +46,16 @@ def weakly(function: F, gone: Callable[[], None], /) -> Callable[[], F | None]:
 
     Else the thread would keep every client that was never closed, and each of them the thread.
     """
-    if inspect.ismethod(function):
-        return cast("Callable[[], F | None]", weakref.WeakMethod(function, lambda _: gone()))
-    return lambda: function
+    if not inspect.ismethod(function):
+        return lambda: function
+    # Not weakref.WeakMethod: at the interpreter's end it complains on stderr of objects that modules still hold.
+    owner, plain = weakref.ref(function.__self__, lambda _: gone()), function.__func__
+
+    def found() -> F | None:
+        it = owner()
+        return None if it is None else cast("F", plain.__get__(it))
+
+    return found
 
 
 def pause(name: str, seconds: Callable[[], float]) -> float:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EVENTS = """
 from resilience.core.events import CallEnded, CircuitChanged, ResolutionFailed
@@ -62,3 +67,19 @@ def test_so_is_configuring_structlog() -> None:
 @pytest.mark.parametrize("level", ["ERROR", "CRITICAL"])
 def test_a_level_above_is_silence(level: str) -> None:
     assert run(f"import logging; logging.basicConfig(level={level!r})") == ("", "")
+
+
+@pytest.mark.parametrize("name", ["Client", "AsyncClient"])
+def test_a_client_that_a_module_keeps_until_the_end_says_nothing(name: str, tmp_path: Path) -> None:
+    # A function of the module is what keeps it, and so the client, until the last collection.
+    module = f"import resilience\nclient = resilience.{name}()\ndef use(): return client\n"
+    (tmp_path / "keeper.py").write_text(module, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import keeper"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert (done.stdout, done.stderr) == ("", "")
