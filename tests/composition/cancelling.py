@@ -11,7 +11,11 @@ from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 
 def stepped(story, at, cancel):
     """Await a story's run, telling it each suspension."""
-    return Stepped(story.run(), at, cancel, lambda: story.suspended())  # looked up each time: a story may change it
+
+    def seen():
+        story.suspended()  # looked up each time: a story may change it on its way
+
+    return Stepped(story.run(), at, cancel, seen)
 
 
 async def on_anyio(story, at):
