@@ -79,6 +79,11 @@ class Roster:
         found = dict.fromkeys((*self.endpoints, *(endpoint for _, endpoint in self._gone.values())))
         return tuple(found) if self._origin is None else tuple(dict.fromkeys((*found, self._origin)))
 
+    def disband(self) -> list[Endpoint]:
+        """Return every endpoint that may still hold connections, also of those who left: nobody will call them again."""
+        left = [self.departed.popleft() for _ in range(len(self.departed))]
+        return list(dict.fromkeys((*left, *self.known)))
+
     def follow(self, other: Roster) -> None:
         """Go on with another's endpoints: those of the same service under its old description."""
         self.resolution, self.endpoints, self.departed = other.resolution, other.endpoints, other.departed

@@ -117,7 +117,7 @@ class Transport(_TransportBase, httpx.BaseTransport):
 
     def _close(self, upstream: Upstream) -> None:
         upstream.close()
-        for endpoint in upstream.endpoints:
+        for endpoint in upstream.roster.disband():
             self._exchange.close_endpoint(endpoint)
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
 
     async def _close(self, upstream: Upstream) -> None:
         upstream.close()
-        for endpoint in upstream.endpoints:
+        for endpoint in upstream.roster.disband():
             await self._exchange.close_endpoint(endpoint)
 
     async def aclose(self) -> None:

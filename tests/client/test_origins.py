@@ -6,10 +6,12 @@ import httpx
 import pytest
 
 import resilience
+from resilience.core.endpoint import Address
+from resilience.core.resolution import Replica, Resolution
 from resilience.http.origins import IDLE, MOST
 from resilience.lab import Server
 from resilience.runtimes.virtual import VirtualRuntime
-from tests.http.support import CONTEXT, MODES, Face
+from tests.http.support import CONTEXT, MODES, Face, static
 
 
 class Clock(VirtualRuntime):
@@ -107,3 +109,21 @@ async def test_what_is_dropped_closes_its_connections(mode: str, server: Server)
         assert {key[2] for key in face.client._main._upstreams.by_origin} == {1}
         while server.connections:
             pass
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_so_does_who_left_before_without_another_call(mode: str, server: Server) -> None:
+    services = {"web.test": static(server)}
+    async with Face(mode, services=services) as face:
+        await face.get("http://web.test/")
+        assert server.connections == 1
+        clock = on_virtual_time(face.client)
+        (upstream,) = face.client._main._upstreams.by_origin.values()
+        upstream.roster.adopt(Resolution((Replica(Address("127.0.0.1", 1)),), 10.0, "dns"))
+        upstream.used_at = clock.now()
+        clock.advance(IDLE * 2)
+        with pytest.raises(httpx.ConnectError):
+            await face.get("http://127.0.0.1:1/")
+        while server.connections:
+            pass
+        assert len(face.client._main._exchange._transports.all()) <= 1

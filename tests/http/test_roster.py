@@ -110,6 +110,19 @@ def test_who_was_gone_for_long_is_forgotten() -> None:
     assert not world.roster._gone
 
 
+def test_who_left_is_among_those_to_be_closed_in_the_end() -> None:
+    world = World()
+    world.roster.adopt(None)
+    (named,) = world.roster.endpoints
+    world.roster.adopt(fleet("10.0.0.1", "10.0.0.2"))
+    one, two = world.roster.endpoints
+    world.roster.adopt(fleet("10.0.0.2"))
+    world.now = MEMORY + 1.0
+    world.roster.adopt(fleet("10.0.0.2", "10.0.0.3"))
+    assert set(world.roster.disband()) == {named, one, two, world.roster.endpoints[1]}
+    assert not world.roster.departed
+
+
 def test_an_only_endpoint_is_treated_as_such() -> None:
     world = World()
     world.roster.adopt(fleet("10.0.0.1"))
