@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.core.outcome import BAD, UNKNOWN, Blame, Err, Sent, Verdict
 from resilience.http.replay import replayable
+from resilience.http.wire import RefusedStreamError
 from resilience.policies.verdicts import CERTIFICATE, CONNECT_FAILED, judge_error, judge_status, roots
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _CERTIFICATE_UNPROVED = Verdict(Blame.BAD, retry=True, sent=Sent.MAYBE, elsewher
 _STALE = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE, stale=True)
 _STALE_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO, stale=True)
 _NOT_PROCESSED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
+# A farewell ends a connection, as closing an idle one does: gRPC's transparent retry (its proposal A6) is free as well.
+_FAREWELL = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO, stale=True)
 _STALLED = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.MAYBE)
 _STALLED_UNSENT = Verdict(Blame.UNKNOWN, retry=True, sent=Sent.NO)
 _LIMITS = frozenset({"ConnectTimeout", "ReadTimeout", "WriteTimeout"})
@@ -71,7 +74,9 @@ def _judge_disconnected(error: Exception, verdict: Verdict, wire: Wire, call: Ca
     stream = getattr(wire, "stream", None)
     if unprocessed(error, stream if isinstance(stream, int) else None):
         # The server has not touched it, but our end may have used up a body that cannot be produced again.
-        return _NOT_PROCESSED if replayable(call.request) else UNKNOWN
+        if not replayable(call.request):
+            return UNKNOWN
+        return _FAREWELL if said_farewell(error) else _NOT_PROCESSED
     if wire.reused and wire.received == 0:
         return _STALE if wire.written else _STALE_UNSENT
     return verdict
@@ -99,9 +104,7 @@ def hung(attempt: Attempt, now: float) -> bool:
 
 def unprocessed(error: BaseException, stream: int | None = None) -> bool:
     """Tell whether HTTP/2 says so: REFUSED_STREAM, or a GOAWAY that does not cover our stream (None: not known)."""
-    # httpcore puts h2's event, which is no exception, into the arguments of its own.
-    said: list[Any] = [it for root in roots(error) for it in (root, *root.args)]
-    for it in said:
+    for it in _said(error):
         if getattr(it, "error_code", None) is None:
             continue
         last = getattr(it, "last_stream_id", None)
@@ -110,3 +113,15 @@ def unprocessed(error: BaseException, stream: int | None = None) -> bool:
         if last is not None and (last == 0 or (stream is not None and stream > last)):
             return True
     return False
+
+
+def said_farewell(error: BaseException) -> bool:
+    """Tell whether a GOAWAY ended it, not the refusal of this one stream: another connection takes it at once."""
+    return any(
+        isinstance(it, RefusedStreamError) or getattr(it, "last_stream_id", None) is not None for it in _said(error)
+    )
+
+
+def _said(error: BaseException) -> list[Any]:
+    # httpcore puts h2's event, which is no exception, into the arguments of its own.
+    return [it for root in roots(error) for it in (root, *root.args)]

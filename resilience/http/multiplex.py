@@ -94,9 +94,8 @@ class Multiplexer:
         key = (url.scheme, url.host, url.port, request.extensions.get("sni_hostname"))
         while key not in self._plain:
             shared = self._shared.get(key)
-            if shared is None or call.fresh or not shared.usable():
+            if shared is None or not shared.usable() or (call.fresh and _rode(call, shared)):
                 shared = await self._open(key, request, call)
-                call.fresh = False
             try:
                 return await self._on(shared, request, call)
             except httpcore.ConnectionNotAvailable:
@@ -208,6 +207,11 @@ class Multiplexer:
     def idle_count(self) -> int:
         """Return how many connections carry no call now."""
         return sum(1 for shared in self._shared.values() if not shared.flights and not shared.leaving)
+
+
+def _rode(call: RoutedCall, shared: Shared) -> bool:
+    """Tell whether the call was on this connection before: others may have opened a new one since."""
+    return any(getattr(attempt.wire, "shared", None) is shared for attempt in call.attempts[:-1])
 
 
 def _ended_by(cut: Cut, stream_wire: StreamWire, limit: float) -> Exception:

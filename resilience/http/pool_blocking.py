@@ -53,7 +53,6 @@ class BlockingPool(IdleLists):
             if not isinstance(error, DISCONNECTED):
                 raise
             if wire.refuses(wire.own_stream):
-                call.fresh = True  # others that are idle may have been told the same
                 if not refused(error):
                     raise httpcore.RemoteProtocolError(RefusedStreamError()) from error
             elif wire.reused and wire.received == 0:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Http2"]
 
 _WINDOW = 1 << 20
+_LINGER = 0.5
+"""Seconds for which a connection stays open after the farewell and the last answer, unless the client closes it: what it
+has sent meanwhile would be met by a reset, and a reset takes answers along that the client has not read yet."""
 
 
 class Http2(asyncio.Protocol):
@@ -45,6 +48,7 @@ class Http2(asyncio.Protocol):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._last_stream = 0
         self._gone = False
         self._armed = False
@@ -66,8 +70,9 @@ class Http2(asyncio.Protocol):
         self._app.closed(self)
         for task in self._tasks.values():
             task.cancel()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._linger):
+            if timer is not None:
+                timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Feed the state machine and act on what it found."""
@@ -95,7 +100,7 @@ class Http2(asyncio.Protocol):
             self._idle_timer = asyncio.get_running_loop().call_later(limit or 0.001, self._transport.close)
 
     def drain(self) -> None:
-        """Send GOAWAY and close after the last stream."""
+        """Send GOAWAY, and close some time after the last stream."""
         self.goaway(armed=False)
 
     def goaway(self, *, armed: bool) -> None:
@@ -220,6 +225,6 @@ class Http2(asyncio.Protocol):
             self._transport.write(data)
 
     def _close_when_done(self) -> None:
-        if self._gone and not self._tasks and not self._requests:
+        if self._gone and self._linger is None and not self._tasks and not self._requests:
             self._flush()
-            self._transport.close()
+            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._transport.close)

@@ -14,6 +14,7 @@ from resilience.core.call import RoutedCall
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.outcome import Blame, Err, Ok, Sent, Verdict
 from resilience.http.classify import HUNG_AFTER, classify, hung, unprocessed
+from resilience.http.wire import RefusedStreamError
 from resilience.runtimes.virtual import VirtualRuntime
 
 GOOD, BAD, UNKNOWN = Blame.GOOD, Blame.BAD, Blame.UNKNOWN
@@ -163,6 +164,15 @@ def test_http2_says_what_it_has_not_processed() -> None:
         assert told(judge(h2(**event), Seen(written=9, received=9))) == (UNKNOWN, True, Sent.NO)
     for event in ({"error_code": 2}, {"error_code": 0, "last_stream_id": 5}, {}):
         assert told(judge(h2(**event), Seen(written=9, received=9))) == (BAD, True, Sent.MAYBE)
+
+
+def test_a_farewell_costs_no_attempt_and_a_refused_stream_does() -> None:
+    # A connection has come to its end, not a server to its limit.
+    assert judge(h2(error_code=0, last_stream_id=0), Seen(written=9)).stale
+    error = httpx.RemoteProtocolError("so")
+    error.__cause__ = RefusedStreamError()
+    assert judge(Err(error), Seen(written=9)).stale
+    assert not judge(h2(error_code=7), Seen(written=9)).stale
 
 
 def test_a_body_that_may_be_used_up_is_not_sent_again_all_the_same() -> None:

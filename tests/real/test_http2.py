@@ -96,6 +96,17 @@ async def test_farewells_under_load_lose_nothing(mode: str, armed: bool, spoken:
     assert max(ids.values()) == 1  # what a server had begun it has finished: nothing was sent twice
 
 
+async def test_a_farewell_costs_no_attempt_whatever_the_method(mode: str, spoken: Spoken) -> None:
+    async with spoken.face(mode, retry=None) as face:
+        for _ in range(2):
+            assert (await face.post(f"{spoken.url}/", content=b"order")).status_code == 200
+        for server in spoken.fleet:
+            server.goaway(armed=True)  # it says so when the next request comes, and leaves that one out
+        for _ in range(4):
+            assert (await face.post(f"{spoken.url}/", content=b"order")).status_code == 200
+    assert sum(server.count for server in spoken.fleet) == 6
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_twenty_threads_lose_none_of_nine_hundred_calls(method: str, spoken: Spoken) -> None:
     ended: Counter[object] = Counter()
