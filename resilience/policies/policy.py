@@ -81,30 +81,30 @@ class StraightPolicy(Policy):
     """Base of our own policies that mostly just look in before a call and out after it (``runtimes/straight.py``).
 
     `around` is made of their parts here, once; where only such policies stand in front of a function, the same parts
-    are run without it.
+    are run without it. Each part does nothing until it is overridden: together they let a call pass, as `Policy` does.
     """
 
     __slots__ = ()
 
-    def enter(self, call: Call, /) -> Any:  # noqa: ANN401 - its own token
+    def enter(self, call: Call, /) -> Any:  # noqa: ANN401, ARG002 - its own token
         """Look in: return a token for the way out, `DETOUR` to go the long way, or raise."""
-        raise NotImplementedError
+        return None
 
-    def leave(self, call: Call, token: Any, reply: Any, /) -> bool:  # noqa: ANN401
+    def leave(self, call: Call, token: Any, reply: Any, /) -> bool:  # noqa: ANN401, ARG002
         """Look out: true when the reply stands; false, with nothing done, when `answered` has to see it."""
-        raise NotImplementedError
+        return True
 
     async def answered(self, call: Call, token: Any, reply: Any, proceed: Proceed, /) -> Any:  # noqa: ANN401, ARG002
         """Deal with a reply that does not stand yet; most policies take every reply."""
         return reply
 
-    async def recover(self, call: Call, token: Any, error: BaseException, proceed: Proceed, /) -> Any:  # noqa: ANN401
+    async def recover(self, call: Call, token: Any, error: BaseException, proceed: Proceed, /) -> Any:  # noqa: ANN401, ARG002
         """Deal with an error: raise it, or another, or answer."""
-        raise NotImplementedError
+        raise error
 
     async def detour(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Go the long way."""
-        raise NotImplementedError
+        return await proceed(call)
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Filter one call."""
