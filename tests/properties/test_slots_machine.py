@@ -96,8 +96,18 @@ class SlotsMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), limit=st.sampled_from([1, 2, 4, math.inf]))
     def resize(self, data, limit):
+        slots = data.draw(st.sampled_from(self.all))
+        wanting = [waiter for waiter in self.standing if slots in waiter.wants]
+        for waiter in wanting[: int(max(0, min(limit - self.inside[slots], len(wanting))))]:
+            self.standing.remove(waiter)
+            self.handed.append(waiter)
+            self.inside[slots] += 1
+        slots.resize(limit)
+
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, 4, math.inf]))
+    def resize_and_have_all_look_again(self, data, limit):
         data.draw(st.sampled_from(self.all)).limit = limit
-        self.stir()  # whoever resizes lets those who wait look again
+        self.stir()
 
     @invariant()
     def agrees(self):
