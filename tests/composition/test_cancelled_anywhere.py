@@ -154,8 +154,8 @@ def test_cut_anywhere_it_is_as_if_the_call_had_never_been(kind, backend, monkeyp
         unsent += cut.scene.sends == 0
         assert Play(kind, backend, beside=cut).ending == cut.ending
     assert at > 1, "it suspends now and then, and each time it can be cut"
-    if cut.came_of_it is None:
-        assert at == cut.suspensions + 1
+    # Not cut because it did not suspend so often. (How often, trio's order of tasks has a say in, which is by chance.)
+    assert cut.came_of_it is not None or cut.suspensions < at
     assert unsent or not kind.waits
 
 
