@@ -46,7 +46,7 @@ class Scene:
 
     def __init__(self):
         self.runtime = here(ANYIO)
-        self.calls = self.sends = self.failed = self.succeeded = 0
+        self.calls = self.sends = self.failed = self.succeeded = self.running = 0
         self.served = []
         self.kept_ambient = True
         self.policy = self.make()
@@ -96,9 +96,16 @@ class Scene:
         before = ambient.get()
         self.calls += 1  # not where it is cut before it has begun
         try:
-            return await self.guarded(self.function, "call")
+            return await self.guarded(self.counted, "call")
         finally:
             self.kept_ambient = ambient.get() is before
+
+    async def counted(self, *args):
+        self.running += 1
+        try:
+            return await self.function(*args)
+        finally:
+            self.running -= 1
 
     async def call_later(self, when, name):
         await self.runtime.sleep(when)

@@ -130,6 +130,7 @@ class Play:
         except (TimeoutError, OverloadedError) as error:
             self.came_of_it = error
         assert scene.kept_ambient
+        assert not (self.cancelled and scene.running), "nothing goes on behind the back of who has cut it"
 
     def compare(self, when, state, tasks):
         if self.beside is None:
