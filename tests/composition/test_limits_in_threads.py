@@ -105,7 +105,7 @@ def noting(policy):
 
 @covered(RateLimit)
 def test_rate_limit_in_any_span_of_time():
-    rate, burst = 10_000.0, 100
+    rate, burst = 100.0, 100  # of 16,000 calls most are refused, however slow the machine
     policy, inside = noting(RateLimit(rate, burst=burst)), Inside()
     counts = hammer(policy(work_in(inside)))
     inside.check()
