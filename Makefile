@@ -26,7 +26,7 @@ ENGINE := docker.io docker-compose debootstrap iptables
 # The scoreboard's proxies; Caddy comes from PyPI. What is missing is left out, and named.
 PROXIES := haproxy nginx-light
 
-.PHONY: help demo test test-docker test-real lint types bench scoreboard clean
+.PHONY: help demo test test-threads test-docker test-real lint types bench scoreboard clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -48,6 +48,9 @@ test: lint types ## lint, types, and every test that needs nothing but PyPI
 	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) --ignore=tests/real --ignore=tests/docker --cov --cov-report=term --cov-fail-under=95
 	@echo "Pure decisions, to the last branch:"
 	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
+
+test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy; takes a quarter of an hour
+	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
 
 test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \

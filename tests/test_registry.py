@@ -1,6 +1,7 @@
 """Pipelines by name: functions keep them, and policies are replaced under the name with their state."""
 
 import threading
+import time
 
 import pytest
 
@@ -121,6 +122,28 @@ class TestStateThatStays:
 
         pipeline.call(inside)
         assert pipeline.current.policies[0].slots.taken == 0
+
+    @pytest.mark.parametrize("order", [{}, {"lifo_after": 60.0}, {"priority": lambda _: 0}])
+    def test_who_stands_in_the_line_of_a_bulkhead(self, order):
+        """More room is for those who wait; nobody loses his place in the line, whatever the new limit."""
+        registry = resilience.Registry({"a": resilience.Bulkhead(1, queue=9, **order)})
+        begun = []
+
+        @registry.pipeline("a")
+        def function(name):
+            begun.append((name, clock.elapsed))
+            time.sleep(10.0)
+            return name
+
+        with virtual() as clock:
+            calls = [clock.start(function, name) for name in "abcd"]
+            clock.advance(1.0)
+            registry.update({"a": resilience.Bulkhead(1, queue=3, **order)})
+            clock.advance(1.0)
+            registry.update({"a": resilience.Bulkhead(3, queue=9, **order)})
+            assert [call.result() for call in calls] == ["a", "b", "c", "d"]
+        assert begun == [("a", 0.0), ("b", 2.0), ("c", 2.0), ("d", 10.0)]
+        assert registry.pipeline("a").current.policies[0].slots.taken == 0
 
     def test_a_line_with_priorities(self):
         first = resilience.Bulkhead(1, queue=1, lifo_after=1.0)

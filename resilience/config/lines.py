@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import bisect
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
-_BARE = re.compile(r"[^\s=.:\[\]{},#\"']+")
+# Each of these matches nothing, too.
+_BARE = re.compile(r"[^\s=.:\[\]{},#\"']*")
 _SPACE = re.compile(r"(?:\s|#[^\n]*)*")
 _SCALAR = re.compile(r"[^,\]}\n#]*")
+_LONG = {  # of up to five quotes at the end the last three are the end
+    '"': re.compile(r'"""(?:\\.|[^\\])*?"{3,5}', re.DOTALL),
+    "'": re.compile(r"'''.*?'{3,5}", re.DOTALL),
+}
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 
 
@@ -48,9 +53,14 @@ class _Scan:
 
     def skip(self) -> str:
         """Go to what comes next, and return its first character."""
-        match = _SPACE.match(self.text, self.at)
-        self.at = match.end() if match else self.at
+        self.take(_SPACE)
         return self.text[self.at : self.at + 1]
+
+    def take(self, pattern: re.Pattern[str]) -> str:
+        """Go past what the pattern matches here, and return it."""
+        match = cast("re.Match[str]", pattern.match(self.text, self.at))
+        self.at = match.end()
+        return match[0]
 
     def toml(self) -> None:
         table: Path = ()
@@ -98,14 +108,7 @@ class _Scan:
     def keys(self) -> Iterator[str]:
         while True:
             mark = self.skip()
-            if mark in {'"', "'"}:
-                yield self.string()
-            else:
-                match = _BARE.match(self.text, self.at)
-                if match is None:
-                    return
-                self.at = match.end()
-                yield match[0]
+            yield self.string() if mark in {'"', "'"} else self.take(_BARE)
             if self.skip() != ".":
                 return
             self.at += 1
@@ -119,8 +122,7 @@ class _Scan:
         elif mark == "{":
             self.items(path, "}")
         else:
-            match = _SCALAR.match(self.text, self.at)
-            self.at = match.end() if match else self.at + 1
+            self.take(_SCALAR)
 
     def items(self, path: Path, end: str) -> None:
         self.at += 1
@@ -140,10 +142,7 @@ class _Scan:
     def string(self) -> str:
         quote = self.text[self.at]
         if self.text.startswith(quote * 3, self.at):
-            end = self.text.find(quote * 3, self.at + 3)
-            self.at = len(self.text) if end < 0 else end + 3
-            while self.text.startswith(quote, self.at):  # of five quotes in a row the first two belong to the text
-                self.at += 1
+            self.take(_LONG[quote])
             return ""
         self.at += 1
         found: list[str] = []

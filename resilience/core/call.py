@@ -71,6 +71,8 @@ class Call:
     """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
     queueing: bool = False
     """The call stands in a line of ours: a cut is then nobody's fault."""
+    sent: int = 0
+    """Attempts that have been made and have failed: to stand in a line after them is not to have sent nothing."""
     hedging: bool = False
     """A send beside another: it never probes a circuit."""
     lost: bool = False

@@ -109,5 +109,22 @@ class Slots:
             waiter.slots = self
         waiter.gate.open()
 
+    def resize(self, limit: float, /) -> None:
+        """Change the limit. More room is handed to those who wait; with less, those inside stay until they leave."""
+        handed: list[Waiter] = []
+        line = self.line
+        with line.lock:
+            self.limit = limit
+            while line.waiters and self.taken < limit:
+                waiter = self._next_locked()
+                if waiter is None:
+                    break
+                line.waiters.remove(waiter)
+                waiter.slots = self
+                self.taken += 1
+                handed.append(waiter)
+        for waiter in handed:
+            waiter.gate.open()
+
     def _next_locked(self) -> Waiter | None:
         return next((waiter for waiter in self.line.waiters if self in waiter.wants), None)

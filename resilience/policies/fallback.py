@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resilience.core.call import Call
     from resilience.core.ports import Proceed
 
-# Answers kept, for as many different arguments: the size of functools' and httpx's own neighbourhood caches.
+# Answers kept, for as many different arguments, so that memory is bounded: our choice.
 _MOST: Final = 1024
 
 

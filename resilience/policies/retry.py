@@ -143,6 +143,7 @@ class Retry(StraightPolicy):
             records.append(_record(state.attempts + 1, outcome, verdict, waited))
             if not _rejected(outcome):
                 real = outcome
+                call.sent += 1
             step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why

@@ -45,6 +45,11 @@ class _Branch:
         self.outcome: Ok[Any] | Err | None = None
 
     @property
+    def unsent(self) -> bool:
+        """Ended here, it has sent nothing."""
+        return not self.begun or (self.outcome is None and self.queueing)
+
+    @property
     def queueing(self) -> bool:
         """It has not begun yet: another send would but stand in the same line."""
         call = self.call
@@ -102,6 +107,7 @@ class Sends:
             unused = self._finish()
             if not isinstance(error, GeneratorExit):
                 await self._clear_up(unused)
+            self._call.queueing = all(branch.unsent for branch in self._branches)
             raise
         return self._hand_over(self._branches[step.number])
 
@@ -162,6 +168,8 @@ class Sends:
         except Exception as error:  # noqa: BLE001 - judged by whoever waits
             arrival = Err(error)
         except BaseException as error:
+            if branch.paid and branch.queueing and self._budget is not None:
+                self._budget.refund(branch.began)
             self._report(branch, error)
             raise
         if not self._report(branch, arrival):

@@ -146,11 +146,9 @@ def _bulkhead_after(known: Bulkhead, made: Bulkhead) -> Bulkhead:
     slots = known.slots
     if type(slots) is not type(made.slots):
         return made
-    with slots.lock:
-        slots.limit = made.slots.limit
     if isinstance(slots, RankedSlots) and isinstance(made.slots, RankedSlots):
         slots.ranked_line.lifo_after = made.slots.ranked_line.lifo_after
-    slots.line.stir()
+    slots.resize(made.slots.limit)
     return _with(made, slots=slots)
 
 

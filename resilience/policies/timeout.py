@@ -49,6 +49,7 @@ class Timeout(Policy):
         inside = copy(call) if isinstance(runtime, BlockingRuntime) else call
         inside.deadline = deadline
         inside.left_behind = None  # of what is inside here
+        sent = call.sent
         around = ambient.get()
         token = ambient.set(Ambient(deadline, None if around is None else around.runtime))
         try:
@@ -59,7 +60,7 @@ class Timeout(Policy):
             message = f"{call.operation or 'the call'} took longer than its {deadline - now:.3g} s"
             if inside.left_behind is not None and inside is not call:
                 inside.left_behind()
-            raise late(inside, message) from None
+            raise late(inside, message, sent=sent) from None
         finally:
             ambient.reset(token)
             call.deadline = outer

@@ -179,10 +179,13 @@ async def _in_time(chain: Proceed, call: Call) -> Any:  # noqa: ANN401
     raise late(call, f"the deadline around {call.operation} has passed")
 
 
-def late(call: Call, message: str) -> ResilienceError:
-    """Return the error for a call that was cut by a time limit: inside, or while it stood in line."""
+def late(call: Call, message: str, *, sent: int = 0) -> ResilienceError:
+    """Return the error for a call that was cut by a time limit: inside, or while it stood in line.
+
+    `sent`: the attempts that had been made when the limit began.
+    """
     service = call.operation or None
-    if call.queueing:
+    if call.queueing and call.sent == sent:
         return OverloadedError(f"{service or 'the call'} stood in line until its time was up", service=service)
     return DeadlineExceededError(message, service=service)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,25 @@ def test_toml_whatever_stands_in_its_texts(data):
     lines = text.splitlines()
     for key in data:
         assert re.match(rf"{key} = ", lines[found[(key,)] - 1])
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        '""""""',
+        '"""quoted: ""a"""""',
+        '"""escaped: \\""" and\nx = 1"""',
+        '"""a backslash: \\\\"""',
+        "'''quoted: ''a'''''",
+        "'''a backslash: \\'''",
+        '"""\n\'\'\'\n"""',
+    ],
+)
+def test_long_texts_end_where_they_end(long):
+    text = f"a = {long}\nb = 2\n"
+    assert list(tomllib.loads(text)) == ["a", "b"]
+    found = lines_of(text, toml=True)
+    assert found == {("a",): 1, ("b",): text.count("\n")}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing"])

@@ -19,6 +19,7 @@ from resilience.policies.timeout import Timeout
 from resilience.runtimes.blocking import run_blocking
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
+from resilience.testing.virtual import virtual
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
 A_MOMENT = 0.001
@@ -233,6 +234,47 @@ def test_having_stood_in_a_line_once_excuses_no_later_attempt():
     with on(runtime), pytest.raises(DeadlineExceededError) as caught:
         runtime.run(function)
     assert [record.error for record in caught.value.attempts] == ["OverloadedError", "DeadlineExceededError"]
+
+
+def test_what_was_sent_is_not_denied_by_standing_in_a_line_later():
+    """`OverloadedError` says that nothing was sent; here the first attempt was, and the second stood in line."""
+    runtime = VirtualRuntime()
+    bulkhead = Bulkhead(1, queue=3)
+    sends = []
+
+    async def function():
+        sends.append(runtime.now())
+        raise ConnectionError
+
+    async def other():
+        await runtime.sleep(0.5)
+        await bulkhead.acall(runtime.sleep, 100.0)
+
+    pipeline = Pipeline(Timeout(5.0), Retry(3, wait=1.0), bulkhead)
+    with on(runtime):
+        runtime.spawn(other)
+        call = runtime.spawn(lambda: pipeline.acall(function))
+        runtime.advance(10.0)
+    assert len(sends) == 1
+    assert isinstance(call.error, DeadlineExceededError)
+    assert call.error.sent is Sent.MAYBE
+
+
+def test_in_threads_neither():
+    bulkhead = Bulkhead(1, queue=3)
+    sends = []
+
+    def function():
+        sends.append(1)
+        bulkhead.slots.taken += 1  # somebody else is inside from now on
+        raise ConnectionError
+
+    with virtual() as clock:
+        with pytest.raises(DeadlineExceededError) as caught:
+            Pipeline(Timeout(5.0), Retry(3, wait=1.0), bulkhead).call(function)
+        assert clock.elapsed == 5.0
+    assert caught.value.sent is Sent.MAYBE
+    assert len(sends) == 1
 
 
 def test_a_timeout_leaves_circuits_further_out_to_themselves():

@@ -96,8 +96,18 @@ class SlotsMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), limit=st.sampled_from([1, 2, 4, math.inf]))
     def resize(self, data, limit):
+        slots = data.draw(st.sampled_from(self.all))
+        wanting = [waiter for waiter in self.standing if slots in waiter.wants]
+        for waiter in wanting[: int(max(0, min(limit - self.inside[slots], len(wanting))))]:
+            self.standing.remove(waiter)
+            self.handed.append(waiter)
+            self.inside[slots] += 1
+        slots.resize(limit)
+
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, 4, math.inf]))
+    def resize_and_have_all_look_again(self, data, limit):
         data.draw(st.sampled_from(self.all)).limit = limit
-        self.stir()  # whoever resizes lets those who wait look again
+        self.stir()
 
     @invariant()
     def agrees(self):
@@ -115,3 +125,20 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 TestSlots = SlotsMachine.TestCase
+
+
+def test_more_room_is_for_those_who_want_it_in_their_order():
+    line = Line()
+    mine, others = Slots(1, line), Slots(1, line)
+    assert mine.take()
+    assert others.take()
+    elsewhere, first, second, third = (line.join(Gate(), (slots,), longest=9) for slots in (others, mine, mine, mine))
+    mine.resize(3)
+    assert [waiter.slots for waiter in (elsewhere, first, second, third)] == [None, mine, mine, None]
+    mine.resize(9)
+    assert (mine.taken, list(line.waiters)) == (4, [elsewhere])
+    mine.resize(2)
+    assert mine.taken == 4
+    for _ in range(4):
+        mine.give_back()
+    assert mine.taken == 0
