@@ -1,4 +1,4 @@
-"""Adaptive limits per endpoint: what a server can take is sent to it, the rest is refused at once, nothing is shed idly."""
+"""Adaptive limits per endpoint: a server gets what it can take, the rest is refused at once, nothing is shed idly."""
 
 import random
 from collections import Counter

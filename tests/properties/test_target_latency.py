@@ -1,4 +1,4 @@
-"""TargetLatency: never down while anything is answered in time, down to what is in time, once per round trip, back up."""
+"""TargetLatency: never down while anything is in time, down to what is, once per round trip, and up again."""
 
 import heapq
 import math
