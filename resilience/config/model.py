@@ -155,6 +155,15 @@ class ServicePart(Part):
     hedge: Annotated[
         parts.HedgePart | None, BeforeValidator(off, json_schema_input_type=parts.HedgePart | Literal[False])
     ] = None
+    limit: Annotated[
+        parts.LimitPart | None, BeforeValidator(off, json_schema_input_type=parts.LimitPart | Literal[False])
+    ] = None
+    throttle: Annotated[
+        parts.ThrottlePart | None, BeforeValidator(off, json_schema_input_type=parts.ThrottlePart | Literal[False])
+    ] = None
+    rate_limit: Annotated[
+        parts.RateLimitPart | None, BeforeValidator(off, json_schema_input_type=parts.RateLimitPart | Literal[False])
+    ] = None
     guard: Annotated[
         parts.GuardPart | None, BeforeValidator(off, json_schema_input_type=parts.GuardPart | Literal[False])
     ] = None

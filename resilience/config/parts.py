@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from resilience.config.values import Cause, Part, Seconds, Statuses, off
 from resilience.health.check import HealthCheck
@@ -21,6 +21,7 @@ from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
 from resilience.policies.single_flight import SingleFlight
+from resilience.policies.target_latency import TargetLatency
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
@@ -170,6 +171,57 @@ class EjectionPart(Part):
         return OutlierEjection(**self.given())
 
 
+class RateLimitPart(Part):
+    """At most so many a second."""
+
+    rate: Annotated[float, Field(gt=0, le=1e6)]
+    burst: Count | None = None
+    wait: Seconds | None = None
+
+    def make(self) -> RateLimit:
+        """Return the policy's own object."""
+        return RateLimit(**self.given())
+
+
+class ThrottlePart(Part):
+    """Hold back what would be refused anyway."""
+
+    k: Annotated[float, Field(gt=1, le=100)] | None = None
+    window: Seconds | None = None
+    most: Share | None = None
+
+    def make(self) -> Throttle:
+        """Return the policy's own object."""
+        return Throttle(**self.given())
+
+
+class LimitPart(Part):
+    """At most so many inside as the far side can take."""
+
+    law: Literal["aimd", "gradient2", "target_latency"] | None = None
+    """Without one: `target_latency` where a `target` is given, else `aimd`."""
+    target: Seconds | None = None
+    """Of `target_latency`, which needs it: what takes longer is late."""
+    initial: Count | None = None
+    """Where the other two begin."""
+    least: Count | None = None
+    most: Count | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        by_target = self.law == "target_latency" or (self.law is None and self.target is not None)
+        if by_target == (self.target is None) or (by_target and self.initial is not None):
+            message = "target_latency needs `target` and begins at `most`; `initial` is of aimd and gradient2"
+            raise ValueError(message)
+        return self
+
+    def make(self) -> AdaptiveLimit:
+        """Return the policy's own object."""
+        laws: dict[str | None, Any] = {"aimd": Aimd, "gradient2": Gradient2, None: Aimd}
+        law = TargetLatency if self.target is not None else laws[self.law]
+        return AdaptiveLimit(law(**self.given("law")))
+
+
 class TimeoutStage(Part):
     """At most so long."""
 
@@ -218,45 +270,22 @@ class BulkheadStage(Part):
         return Bulkhead(**self.given())
 
 
-class RateLimitStage(Part):
+class RateLimitStage(RateLimitPart):
     """At most so many a second."""
 
     kind: Literal["rate_limit"]
-    rate: Annotated[float, Field(gt=0, le=1e6)]
-    burst: Count | None = None
-    wait: Seconds | None = None
-
-    def make(self) -> RateLimit:
-        """Return the policy's own object."""
-        return RateLimit(**self.given())
 
 
-class ThrottleStage(Part):
+class ThrottleStage(ThrottlePart):
     """Hold back what would be refused anyway."""
 
     kind: Literal["throttle"]
-    k: Annotated[float, Field(gt=1, le=100)] | None = None
-    window: Seconds | None = None
-    most: Share | None = None
-
-    def make(self) -> Throttle:
-        """Return the policy's own object."""
-        return Throttle(**self.given())
 
 
-class AdaptiveLimitStage(Part):
+class AdaptiveLimitStage(LimitPart):
     """At most so many inside as the far side can take."""
 
     kind: Literal["adaptive_limit"]
-    law: Literal["aimd", "gradient2"] | None = None
-    initial: Count | None = None
-    least: Count | None = None
-    most: Count | None = None
-
-    def make(self) -> AdaptiveLimit:
-        """Return the policy's own object."""
-        law: Any = Gradient2 if self.law == "gradient2" else Aimd
-        return AdaptiveLimit(law(**self.given("law")))
 
 
 class FallbackStage(Part):
