@@ -12,18 +12,14 @@ from resilience.health.ejection import OutlierEjection
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
-from resilience.policies.bulkhead import Bulkhead
-from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
 from resilience.policies.latencies import quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
-from resilience.policies.single_flight import SingleFlight
 from resilience.policies.target_latency import TargetLatency
 from resilience.policies.throttle import Throttle
-from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
 
 Count = Annotated[int, Field(ge=1)]
@@ -220,92 +216,3 @@ class LimitPart(Part):
         laws: dict[str | None, Any] = {"aimd": Aimd, "gradient2": Gradient2, None: Aimd}
         law = TargetLatency if self.target is not None else laws[self.law]
         return AdaptiveLimit(law(**self.given("law")))
-
-
-class TimeoutStage(Part):
-    """At most so long."""
-
-    kind: Literal["timeout"]
-    seconds: Seconds
-
-    def make(self) -> Timeout:
-        """Return the policy's own object."""
-        return Timeout(self.seconds)
-
-
-class RetryStage(RetryPart):
-    """Try again."""
-
-    kind: Literal["retry"]
-
-
-class CircuitStage(CircuitPart):
-    """Send nothing for a while when too much fails."""
-
-    kind: Literal["circuit"]
-
-
-class HedgeStage(HedgePart):
-    """Send a second time what is late."""
-
-    kind: Literal["hedge"]
-
-
-class GuardStage(GuardPart):
-    """Refuse bad answers."""
-
-    kind: Literal["guard"]
-
-
-class BulkheadStage(Part):
-    """At most so many inside."""
-
-    kind: Literal["bulkhead"]
-    limit: Count
-    queue: Annotated[int, Field(ge=0)] | None = None
-    lifo_after: Seconds | None = None
-
-    def make(self) -> Bulkhead:
-        """Return the policy's own object."""
-        return Bulkhead(**self.given())
-
-
-class RateLimitStage(RateLimitPart):
-    """At most so many a second."""
-
-    kind: Literal["rate_limit"]
-
-
-class ThrottleStage(ThrottlePart):
-    """Hold back what would be refused anyway."""
-
-    kind: Literal["throttle"]
-
-
-class AdaptiveLimitStage(LimitPart):
-    """At most so many inside as the far side can take."""
-
-    kind: Literal["adaptive_limit"]
-
-
-class FallbackStage(Part):
-    """Answer in the place of a call that failed."""
-
-    kind: Literal["fallback"]
-    value: Any = None
-    last_good: Seconds | None = None
-    on: Cause | list[Cause] | None = None
-
-    def make(self) -> Fallback:
-        """Return the policy's own object."""
-        return Fallback(**self.given())
-
-
-class SingleFlightStage(Part):
-    """Ask once for all that ask for the same."""
-
-    kind: Literal["single_flight"]
-
-    def make(self) -> SingleFlight:
-        """Return the policy's own object."""
-        return SingleFlight()

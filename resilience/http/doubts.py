@@ -74,9 +74,9 @@ def _of_circuit(service: Service) -> Iterator[str]:
 
 
 def _of_limit(service: Service) -> Iterator[str]:
-    attempt = service.attempt_timeout
-    if service.limit is None or attempt is None:
+    if service.limit is None or service.attempt_timeout is None:
         return
+    attempt = cast("float", service.attempt_timeout)  # seconds since the service was checked
     for name in ("target", "slow"):
         slow = getattr(service.limit.law, name, 0.0)
         if slow >= attempt:
