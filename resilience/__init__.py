@@ -44,6 +44,7 @@ from resilience.policies.policy import Policy
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
 from resilience.policies.single_flight import SingleFlight
+from resilience.policies.target_latency import TargetLatency
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
@@ -99,6 +100,7 @@ __all__ = [
     "SingleFlight",
     "Static",
     "Subset",
+    "TargetLatency",
     "Throttle",
     "Timeout",
     "Transport",

@@ -259,6 +259,9 @@ class Room(Settling):
 
     # Waiting.
 
+    def _line_for(self, wanted: Sequence[Endpoint]) -> None:
+        """Raise OverloadedError where nobody should stand in line for these endpoints; here, somebody always may."""
+
     async def _queue(self, call: RoutedCall) -> Attempt:
         runtime = call.runtime
         give_up = runtime.now() + call.patience
@@ -276,6 +279,7 @@ class Room(Settling):
             wanted = wanted or [e for e in open_now if bound_until(call, e) <= now]
             if not wanted:
                 raise asked_to_stay_away(self.service, call, open_now, now)
+            self._line_for(wanted)
             slots = await stand_in(self, self.line, [endpoint.slots for endpoint in wanted], call, give_up)
             if slots is not None:
                 endpoint = next((e for e in wanted if e.slots is slots), None)

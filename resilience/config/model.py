@@ -11,7 +11,7 @@ from resilience.balancing.peak_ewma import PeakEwma
 from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
-from resilience.config import parts
+from resilience.config import parts, stages
 from resilience.config.values import ObjectPart, Part, Seconds, by_kind, off
 from resilience.discovery.auto import Auto
 from resilience.discovery.dns import Dns
@@ -147,6 +147,15 @@ class ServicePart(Part):
     hedge: Annotated[
         parts.HedgePart | None, BeforeValidator(off, json_schema_input_type=parts.HedgePart | Literal[False])
     ] = None
+    limit: Annotated[
+        parts.LimitPart | None, BeforeValidator(off, json_schema_input_type=parts.LimitPart | Literal[False])
+    ] = None
+    throttle: Annotated[
+        parts.ThrottlePart | None, BeforeValidator(off, json_schema_input_type=parts.ThrottlePart | Literal[False])
+    ] = None
+    rate_limit: Annotated[
+        parts.RateLimitPart | None, BeforeValidator(off, json_schema_input_type=parts.RateLimitPart | Literal[False])
+    ] = None
     guard: Annotated[
         parts.GuardPart | None, BeforeValidator(off, json_schema_input_type=parts.GuardPart | Literal[False])
     ] = None
@@ -169,17 +178,17 @@ class ServicePart(Part):
 
 
 Stage = Annotated[
-    parts.TimeoutStage
-    | parts.RetryStage
-    | parts.CircuitStage
-    | parts.HedgeStage
-    | parts.GuardStage
-    | parts.BulkheadStage
-    | parts.RateLimitStage
-    | parts.ThrottleStage
-    | parts.AdaptiveLimitStage
-    | parts.FallbackStage
-    | parts.SingleFlightStage,
+    stages.TimeoutStage
+    | stages.RetryStage
+    | stages.CircuitStage
+    | stages.HedgeStage
+    | stages.GuardStage
+    | stages.BulkheadStage
+    | stages.RateLimitStage
+    | stages.ThrottleStage
+    | stages.AdaptiveLimitStage
+    | stages.FallbackStage
+    | stages.SingleFlightStage,
     Field(discriminator="kind"),
 ]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from resilience.config.values import Cause, ObjectPart, Seconds, Statuses, off
 from resilience.health.check import HealthCheck
@@ -12,17 +12,14 @@ from resilience.health.ejection import OutlierEjection
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
-from resilience.policies.bulkhead import Bulkhead
-from resilience.policies.fallback import Fallback
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
 from resilience.policies.latencies import Quantile, quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
-from resilience.policies.single_flight import SingleFlight
+from resilience.policies.target_latency import TargetLatency
 from resilience.policies.throttle import Throttle
-from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
 
 Count = Annotated[int, Field(ge=1)]
@@ -156,101 +153,48 @@ class EjectionPart(ObjectPart):
     max_ejected: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class TimeoutStage(ObjectPart):
-    """At most so long."""
-
-    makes = Timeout
-
-    kind: Literal["timeout"]
-    seconds: Seconds
-
-
-class RetryStage(RetryPart):
-    """Try again."""
-
-    kind: Literal["retry"]
-
-
-class CircuitStage(CircuitPart):
-    """Send nothing for a while when too much fails."""
-
-    kind: Literal["circuit"]
-
-
-class HedgeStage(HedgePart):
-    """Send a second time what is late."""
-
-    kind: Literal["hedge"]
-
-
-class GuardStage(GuardPart):
-    """Refuse bad answers."""
-
-    kind: Literal["guard"]
-
-
-class BulkheadStage(ObjectPart):
-    """At most so many inside."""
-
-    makes = Bulkhead
-
-    kind: Literal["bulkhead"]
-    limit: Count
-    queue: Annotated[int, Field(ge=0)] | None = None
-    lifo_after: Seconds | None = None
-
-
-class RateLimitStage(ObjectPart):
+class RateLimitPart(ObjectPart):
     """At most so many a second."""
 
     makes = RateLimit
 
-    kind: Literal["rate_limit"]
     rate: Annotated[float, Field(gt=0, le=1e6)]
     burst: Count | None = None
     wait: Seconds | None = None
 
 
-class ThrottleStage(ObjectPart):
+class ThrottlePart(ObjectPart):
     """Hold back what would be refused anyway."""
 
     makes = Throttle
 
-    kind: Literal["throttle"]
     k: Annotated[float, Field(gt=1, le=100)] | None = None
     window: Seconds | None = None
     most: Share | None = None
 
 
-class AdaptiveLimitStage(ObjectPart):
+class LimitPart(ObjectPart):
     """At most so many inside as the far side can take."""
 
-    kind: Literal["adaptive_limit"]
-    law: Literal["aimd", "gradient2"] | None = None
+    law: Literal["aimd", "gradient2", "target_latency"] | None = None
+    """Without one: `target_latency` where a `target` is given, else `aimd`."""
+    target: Seconds | None = None
+    """Of `target_latency`, which needs it: what takes longer is late."""
     initial: Count | None = None
+    """Where the other two begin."""
     least: Count | None = None
     most: Count | None = None
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        by_target = self.law == "target_latency" or (self.law is None and self.target is not None)
+        if by_target == (self.target is None) or (by_target and self.initial is not None):
+            message = "target_latency needs `target` and begins at `most`; `initial` is of aimd and gradient2"
+            raise ValueError(message)
+        return self
+
     def make(self) -> AdaptiveLimit:
         """Return the policy's own object."""
-        law: Any = Gradient2 if self.law == "gradient2" else Aimd
+        laws: dict[str | None, Any] = {"aimd": Aimd, "gradient2": Gradient2, None: Aimd}
+        law = TargetLatency if self.target is not None else laws[self.law]
         return AdaptiveLimit(law(**self.options("law")))
-
-
-class FallbackStage(ObjectPart):
-    """Answer in the place of a call that failed."""
-
-    makes = Fallback
-
-    kind: Literal["fallback"]
-    value: Any = None
-    last_good: Seconds | None = None
-    on: Cause | list[Cause] | None = None
-
-
-class SingleFlightStage(ObjectPart):
-    """Ask once for all that ask for the same."""
-
-    makes = SingleFlight
-
-    kind: Literal["single_flight"]

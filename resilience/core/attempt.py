@@ -55,6 +55,7 @@ class Attempt:
         "ended",
         "endpoint",
         "error",
+        "in_flight",
         "number",
         "permit",
         "started",
@@ -64,6 +65,9 @@ class Attempt:
         "waited",
         "wire",
     )
+
+    in_flight: int
+    """What its endpoint had in flight at its start, itself included; set only where a limit learns from it."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from resilience.core.slots import Line, Slots
 
 if TYPE_CHECKING:
-    from resilience.core.ports import Circuit, Route
+    from resilience.core.ports import AdaptiveSlots, Circuit, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Endpoint:
     """
 
     __slots__ = (
+        "adaptive",
         "address",
         "answers",
         "circuit",
@@ -79,6 +80,8 @@ class Endpoint:
         """Lower tiers are used first (SRV priority)."""
         self.slots = Slots(limit, line)
         self.circuit = circuit
+        self.adaptive: AdaptiveSlots | None = None
+        """What moves the limit of `slots` with what is learnt of the endpoint; None where nothing does."""
         self.latency: float | None = None
         """Smoothed seconds from send to headers, what was cut included; None before the first answer."""
         self.usual: float | None = None

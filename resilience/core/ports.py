@@ -229,6 +229,19 @@ class Circuit(Protocol):
         ...
 
 
+class AdaptiveSlots(Protocol):
+    """What moves the limit of an endpoint's slots with what is learnt of the endpoint."""
+
+    @property
+    def binds(self) -> bool:
+        """Tell whether the limit is below what the endpoint is allowed in any case."""
+        ...
+
+    def learn(self, attempt: Attempt, verdict: Verdict, now: float, /) -> bool:
+        """Take note of an attempt that has been judged; true when the limit has moved."""
+        ...
+
+
 class Wire(Protocol):
     """What our own network stream knows of one attempt: the proof of what was sent, and why it was cut."""
 

@@ -24,7 +24,7 @@ QUICKEST = 0.001
 
 def doubts(service: Service, resolution: Resolution | None, *, stacked: int = 0, host: str = "") -> tuple[str, ...]:
     """Return every warning. `stacked`: retries that the transport below makes on its own account; `host`: the name."""
-    found = [*_of_time(service), *_of_retries(service, stacked), *_of_circuit(service)]
+    found = [*_of_time(service), *_of_retries(service, stacked), *_of_circuit(service), *_of_limit(service)]
     replicas = _replicas(service, resolution)
     if replicas == 1:
         one = "balancing over one address does nothing: is it a virtual address in front of several replicas?"
@@ -71,6 +71,19 @@ def _of_circuit(service: Service) -> Iterator[str]:
         yield f"this circuit can never open: {ratio}, nor do {options.consecutive_failures} failures in a row"
     else:
         yield f"this circuit never opens by its ratio: {ratio}"
+
+
+def _of_limit(service: Service) -> Iterator[str]:
+    if service.limit is None or service.attempt_timeout is None:
+        return
+    attempt = cast("float", service.attempt_timeout)  # seconds since the service was checked
+    for name in ("target", "slow"):
+        slow = getattr(service.limit.law, name, 0.0)
+        if slow >= attempt:
+            yield (
+                f"a limit with {name}={slow:g} s never finds an answer slow: attempts are cut after {attempt:g} s, and "
+                "by then the endpoint has a line that long"
+            )
 
 
 def _longest_wait(retry: Retry) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.balancing.wrapping import copied
 from resilience.core.errors import ConfigurationError
+from resilience.http.adaptive import limit_endpoint
 from resilience.http.fitness import balancing
 from resilience.http.roster import NamedRoute
 from resilience.policies.successions import budget_after, circuit_after, latencies_after
@@ -127,7 +128,7 @@ def _names_after(new: Upstream, old: Upstream) -> None:
 
 
 def _describe(endpoint: Endpoint, new: Upstream, limit: float) -> None:
-    endpoint.slots.limit = limit
+    limit_endpoint(endpoint, new.service, limit)
     template = new.service.circuit
     if template is None:
         endpoint.circuit = None

@@ -80,7 +80,7 @@ class Roster:
         return tuple(found) if self._origin is None else tuple(dict.fromkeys((*found, self._origin)))
 
     def disband(self) -> list[Endpoint]:
-        """Return every endpoint that may still hold connections, also of those who left: nobody will call them again."""
+        """Return every endpoint that may still hold connections, those who left included: nobody will call again."""
         left = [self.departed.popleft() for _ in range(len(self.departed))]
         return list(dict.fromkeys((*left, *self.known)))
 

@@ -14,11 +14,14 @@ from resilience.core.units import whole
 from resilience.discovery.auto import Auto
 from resilience.health.check import HealthCheck
 from resilience.health.ejection import OutlierEjection
+from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.guard import Guard
 from resilience.policies.hedge import Hedge
+from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
+from resilience.policies.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +50,9 @@ class Service:
     None is 30 s up to the final response's headers, a number covers the body of calls that are not streamed too.
     `attempt_timeout`: one attempt, to its headers. `connect_timeout`: one dial; None is httpx's own limit, and 1 s
     while another endpoint is ready. `retry`, `budget`, `circuit`: as named; `circuit` is a template, each endpoint
-    has its own. `health`: active probes. `hedge`: a second request when the first is slow. `guard`: refuses bad
+    has its own. `health`: active probes. `hedge`: a second request when the first is slow.
+    `limit`: how many each endpoint can take at once, by a law; `throttle` and `rate_limit`: of the service as a whole.
+    All three count attempts and are templates; what they refuse was not sent. `guard`: refuses bad
     answers within the attempt. `deadline_header`: the name of a header that tells the server how many milliseconds
     are left, such as ``x-deadline-ms``. `max_in_flight`: calls per endpoint (100, as httpx's `max_connections`);
     beyond it another endpoint, then a queue. `ejection`: leaves out endpoints that fail more often than the others.
@@ -69,6 +74,9 @@ class Service:
     circuit: CircuitBreaker | None = field(default_factory=CircuitBreaker, compare=False)
     health: HealthCheck | None = None
     hedge: Hedge | None = None
+    limit: AdaptiveLimit | None = None
+    throttle: Throttle | None = None
+    rate_limit: RateLimit | None = None
     guard: Guard | None = None
     deadline_header: str | None = None
     max_in_flight: int | None = MAX_IN_FLIGHT
@@ -90,6 +98,9 @@ class Service:
         _expect("circuit", self.circuit, CircuitBreaker)
         _expect("health", self.health, HealthCheck)
         _expect("hedge", self.hedge, Hedge)
+        _expect("limit", self.limit, AdaptiveLimit)
+        _expect("throttle", self.throttle, Throttle)
+        _expect("rate_limit", self.rate_limit, RateLimit)
         _expect("guard", self.guard, Guard)
         if self.deadline_header is not None:
             object.__setattr__(self, "deadline_header", header_name("deadline_header", self.deadline_header))

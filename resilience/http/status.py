@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ class EndpointStatus:
     ejected: bool = False
     ramp: float = 1.0
     """Share of its weight that it gets now: below 1 while it starts slowly."""
+    limit: float = math.inf
+    """How many may be in flight at once now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class ServiceStatus:
     ``waiting`` for a slot, and ``streams_over_60s``, open for longer than that."""
     panic: bool = False
     """So few endpoints are well that health and ejection are ignored."""
+    shed: int = 0
+    """Sends so far that `limit`, `throttle` or `rate_limit` have turned away."""
+    throttled: float | None = None
+    """Share of the sends that the throttle holds back now, 0-1; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +86,16 @@ def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
             weight=endpoint.weight,
             tier=endpoint.tier,
             ejected=endpoint.ejected,
+            limit=endpoint.slots.limit,
             ramp=upstream.fitness.ramp(endpoint, now),
         )
         for endpoint in upstream.endpoints
     )
     budget = None if upstream.budget is None else upstream.budget.balance(now)
+    shed = upstream.shed.value
     counts, panic = upstream.counts(now), upstream.fitness.panic.on
-    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts, panic)
+    throttled = None if upstream.throttle is None else upstream.throttle.acceptance.refusal(now)
+    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts, panic, shed, throttled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +150,9 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     if service.retry is not None:
         policies.append(f"retry: {service.retry!r}")
         policies.append(f"budget: {service.budget!r}" if service.budget is not None else "budget: none")
-    if service.hedge is not None:
-        policies.append(f"hedge: {service.hedge!r}")
-    if service.guard is not None:
-        policies.append(f"guard: {service.guard!r}")
+    stages = ("hedge", "throttle", "rate_limit", "guard")
+    described = {stage.replace("_", " "): getattr(service, stage) for stage in stages}
+    policies.extend(f"{name}: {policy!r}" for name, policy in described.items() if policy is not None)
     if service.deadline_header is not None:
         policies.append(f"deadline header: {service.deadline_header}")
     if upstream is not None:
@@ -154,6 +163,8 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     policies.append(f"balancer: {service.balancer!r}")
     limit = "unlimited" if service.max_in_flight is None else f"{service.max_in_flight} per endpoint, then a queue"
     policies.append(f"in flight: {limit}")
+    if service.limit is not None:
+        policies.append(f"limit: {service.limit!r} per endpoint; beyond it nobody queues")
     policies.append(f"circuit: {service.circuit!r} per endpoint" if service.circuit is not None else "circuit: none")
     if service.ejection is not None:
         policies.append(f"ejection: {service.ejection!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
+from resilience.balancing.limited_room import LimitedRoom
 from resilience.balancing.room import Room
 from resilience.core.call import NEVER, Elsewhere, RoutedCall, ambient
 from resilience.core.endpoint import Address, Endpoint
@@ -17,6 +18,7 @@ from resilience.core.slots import Line
 from resilience.core.tally import Tally
 from resilience.discovery.directory import Directory
 from resilience.discovery.freshness import PATIENCE
+from resilience.http.adaptive import Shed, limit_endpoint, rate_limit_for, throttle_for
 from resilience.http.circuits import apply_template
 from resilience.http.deadline_header import DeadlineHeader
 from resilience.http.fitness import Fitness
@@ -76,6 +78,7 @@ class Upstream:
         self.budget = budget_for(service, old, runtime.now())
         self.line: Line = Line() if old is None else old.line
         self.calls: Tally = Tally() if old is None else old.calls
+        self.shed: Tally = Tally() if old is None else old.shed
         self.failed: Tally = Tally() if old is None else old.failed
         """Calls that ended in an error (not: cancelled by the caller), or in an answer of 5xx."""
         # Plain seconds, since the service has checked them.
@@ -86,13 +89,12 @@ class Upstream:
         if total is not None and service.max_in_flight == MAX_IN_FLIGHT:
             self._limit = total.limit  # `limits=` was given, and takes the place of the default
         balancer, slow_start = balancing_for(service, old, runtime)
-        self.room = Room(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
+        room_of = Room if service.limit is None else LimitedRoom
+        self.room = room_of(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
         apply_template(service.circuit, self.room, listeners.failed)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
         self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
-        innermost = (service.guard, DeadlineHeader(service.deadline_header) if service.deadline_header else None)
-        send = compose(tuple(policy for policy in innermost if policy is not None), exchange.send)
-        inner: Proceed = link(cast("Policy", self.room), send)
+        inner: Proceed = self._protected(link(cast("Policy", self.room), self._innermost()), old)
         self._once = inner
         self.hedge = hedge_for(service, old, self.budget)
         if self.hedge is not None:
@@ -120,6 +122,22 @@ class Upstream:
         if resolution is not None or old is None or self.directory is not old.directory:
             self.roster.adopt(resolution)
 
+    def _innermost(self) -> Proceed:
+        """Return what sends one attempt, once it has its endpoint."""
+        service = self.service
+        policies = (service.guard, DeadlineHeader(service.deadline_header) if service.deadline_header else None)
+        return compose(tuple(policy for policy in policies if policy is not None), self.exchange.send)
+
+    def _protected(self, inner: Proceed, old: Upstream | None) -> Proceed:
+        """Put in front of the room what counts attempts: whoever is refused takes neither a token nor a slot."""
+        now = self.runtime.now()
+        self.throttle = throttle_for(self.service, old, now)
+        self.rate_limit = rate_limit_for(self.service, old, now)
+        if self.throttle is None and self.rate_limit is None and self.service.limit is None:
+            return inner
+        policies = (Shed(self.shed), self.throttle, self.rate_limit)
+        return compose(tuple(policy for policy in policies if policy is not None), inner)
+
     def _update(self, endpoints: Sequence[Endpoint]) -> None:
         self.fitness.update(endpoints)
         self.room.update(endpoints)
@@ -144,6 +162,7 @@ class Upstream:
             line=self.line,
             circuit=None if circuit is None else circuit.fresh(draw=self.runtime.random),
         )
+        limit_endpoint(endpoint, self.service, self._limit)
         if self.directory is not None and address == Address(self.target.host, self.target.port):
             endpoint.route = NamedRoute(self.roster, self.directory)
         return endpoint

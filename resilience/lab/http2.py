@@ -33,8 +33,8 @@ __all__ = ["Http2"]
 
 _WINDOW = 1 << 20
 _LINGER = 0.5
-"""Seconds for which a connection stays open after the farewell and the last answer, unless the client closes it: what it
-has sent meanwhile would be met by a reset, and a reset takes answers along that the client has not read yet."""
+"""Seconds for which a connection stays open after the farewell and the last answer, unless the client closes it: what
+it has sent meanwhile would be met by a reset, and a reset takes answers along that the client has not read yet."""
 
 
 class Http2(asyncio.Protocol):

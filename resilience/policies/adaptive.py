@@ -55,9 +55,10 @@ class Inside:
 class AdaptiveLimit(Policy):
     """Let as many calls inside at once as the far side can take; `law` says how that is found out.
 
-    `law`: :class:`Aimd` (the default; Netflix recommends it for clients) or :class:`Gradient2`, each with a floor and a
-    ceiling. Learnt from are calls that were answered, failed or timed out; what was turned away or cut by the caller
-    teaches nothing. Raises :class:`OverloadedError`, with nothing sent, when there is no room; and ConfigurationError.
+    `law`: :class:`Aimd` (the default; Netflix recommends it for clients), :class:`Gradient2`, or
+    :class:`TargetLatency`, which is told what is slow; each with a floor and a ceiling. Learnt from are calls that were
+    answered, failed or timed out; what was turned away or cut by the caller teaches nothing.
+    Raises :class:`OverloadedError`, with nothing sent, when there is no room; and ConfigurationError.
     """
 
     law: Law = field(default_factory=Aimd)
@@ -65,7 +66,7 @@ class AdaptiveLimit(Policy):
 
     def __post_init__(self) -> None:
         """Check the law and begin."""
-        require("law", self.law, "Aimd(…) or Gradient2(…)", _is_law)
+        require("law", self.law, "Aimd(…), Gradient2(…) or TargetLatency(…)", _is_law)
         object.__setattr__(self, "inside", Inside(self.law))
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
@@ -75,7 +76,7 @@ class AdaptiveLimit(Policy):
         in_flight = inside.take()
         if not in_flight:
             message = f"{call.operation or 'the call'} would be one too many: {inside.limit} are in flight"
-            raise OverloadedError(message, service=call.operation or None)
+            raise OverloadedError(message, service=call.service or call.operation or None)
         verdict = UNKNOWN
         try:
             reply = await proceed(call)

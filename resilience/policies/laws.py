@@ -64,7 +64,7 @@ class Aimd:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_bounds(self.initial, self.least, self.most)
+        check_bounds(self.initial, self.least, self.most)
         require("backoff", self.backoff, "a number from 0.5, below 1", lambda it: 0.5 <= it < 1)  # noqa: PLR2004
         object.__setattr__(self, "slow", in_seconds("slow", self.slow))
 
@@ -116,7 +116,7 @@ class Gradient2:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_bounds(self.initial, self.least, self.most)
+        check_bounds(self.initial, self.least, self.most)
         require("tolerance", self.tolerance, "a number from 1 to 100", lambda it: 1 <= it <= 100)  # noqa: PLR2004
         share("smoothing", self.smoothing)
         whole("queue", self.queue, least=0)
@@ -181,7 +181,8 @@ class Gradient2Limit:
         self.limit = min(law.most, max(law.least, moved))
 
 
-def _check_bounds(initial: int, least: int, most: int) -> None:
+def check_bounds(initial: int, least: int, most: int) -> None:
+    """Raise ConfigurationError unless ``1 <= least <= initial <= most``."""
     whole("least", least)
     require("most", whole("most", most), f"a whole number not below least={least}", lambda it: it >= least)
     expected = f"a whole number from least={least} to most={most}"

@@ -109,7 +109,7 @@ class RateLimit(Policy):
         if isinstance(turn, TooMany):
             who = call.operation or "the call"
             message = f"{who} exceeds {self.rate:g} calls per second; the next may go in {turn.wait:.3g} s"
-            raise OverloadedError(message, service=call.operation or None, retry_after=turn.wait)
+            raise OverloadedError(message, service=call.service or call.operation or None, retry_after=turn.wait)
         if turn.at > now:
             call.queueing = True
             try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from resilience.core.ports import Policy
     from resilience.policies.circuit import Circuit
+    from resilience.policies.laws import Law, Limit
 
 P = TypeVar("P")
 
@@ -74,6 +75,17 @@ def budget_after(known: Budget, options: RetryBudget, now: float, /) -> Budget:
 def latencies_after(known: Hedge, made: Hedge, /) -> Hedge:
     """Return a copy of the new hedge that knows the latencies the old one has seen, if both go by them."""
     return _with(made, **_latencies_of(known, made))
+
+
+def limit_after(known: Limit, before: Law, law: Law, /) -> Limit:
+    """Return the limit that goes on under another law: where it was, within the new bounds, and knowing no more."""
+    if law == before:
+        return known
+    limit: Any = law.begin()
+    least, most = getattr(law, "least", 1), getattr(law, "most", None)
+    reached = max(least, known.limit)
+    limit.limit = reached if most is None else min(most, reached)
+    return limit  # type: ignore[no-any-return]
 
 
 def policies_after(known: Sequence[Policy], made: Sequence[Policy], now: float, /) -> tuple[Policy, ...]:
@@ -159,13 +171,9 @@ def _bucket_after(known: Bucket, made: Bucket) -> Bucket:
 
 
 def _adaptive_after(known: AdaptiveLimit, made: AdaptiveLimit) -> AdaptiveLimit:
-    inside, law = known.inside, made.law
-    limit: Any = law.begin()
-    least, most = getattr(law, "least", 1), getattr(law, "most", None)
+    inside = known.inside
     with inside._lock:
-        reached = max(least, inside._limit.limit)
-        limit.limit = reached if most is None else min(most, reached)
-        inside._limit = limit
+        inside._limit = limit_after(inside._limit, known.law, made.law)
     return _with(made, inside=inside)
 
 

@@ -121,7 +121,7 @@ class Throttle(Policy):
         if asked is None:
             who = call.operation or "the call"
             message = f"{who} was held back: its backend accepts too few of the calls of the last {self.window:g} s"
-            raise OverloadedError(message, service=call.operation or None)
+            raise OverloadedError(message, service=call.service or call.operation or None)
         verdict = UNKNOWN
         try:
             reply = await proceed(call)

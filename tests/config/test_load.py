@@ -127,6 +127,10 @@ EVERY_STAGE = [
     ({"kind": "rate_limit", "rate": 5, "wait": 1}, resilience.RateLimit(5, wait=1)),
     ({"kind": "throttle", "k": 3}, resilience.Throttle(k=3)),
     ({"kind": "adaptive_limit", "initial": 30}, resilience.AdaptiveLimit(resilience.Aimd(initial=30))),
+    (
+        {"kind": "adaptive_limit", "law": "target_latency", "target": "250ms"},
+        resilience.AdaptiveLimit(resilience.TargetLatency(0.25)),
+    ),
     ({"kind": "adaptive_limit", "law": "gradient2"}, resilience.AdaptiveLimit(resilience.Gradient2())),
     ({"kind": "fallback", "value": {"a": 1}}, resilience.Fallback({"a": 1})),
     ({"kind": "single_flight"}, resilience.SingleFlight()),

@@ -75,6 +75,7 @@ SUBJECTS = {
         Subject(CONTROL, "ours", "told", ours=True),
         Subject("ours LeastRequest", "ours", "least-request", ours=True),
         Subject("ours PeakEwma", "ours", "peak-ewma", ours=True),
+        Subject("ours PeakEwma+limit", "ours", "limit", ours=True),
         Subject("ours PeakEwma+hedge", "ours", "hedge", ours=True),
     )
 }

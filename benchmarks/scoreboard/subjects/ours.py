@@ -19,6 +19,7 @@ NOTE = {
     "told": f"{_TOLD})`, round robin",
     "least-request": f"{_TOLD}, balancer=LeastRequest())`",
     "peak-ewma": f"{_TOLD}, balancer=PeakEwma())`",
+    "limit": f"{_TOLD}, balancer=PeakEwma(), limit=AdaptiveLimit(TargetLatency(attempt / 4)))`",
     "hedge": f"{_TOLD}, balancer=PeakEwma(), hedge=Hedge(after=quantile(0.95, ceiling=0.1)))`",
 }
 
@@ -34,6 +35,9 @@ def _service(told: Told, variant: str) -> resilience.Service:
             return resilience.Service(**limits, balancer=resilience.LeastRequest())
         case "peak-ewma":
             return resilience.Service(**limits, balancer=resilience.PeakEwma())
+        case "limit":
+            limit = resilience.AdaptiveLimit(resilience.TargetLatency(told.attempt / 4))
+            return resilience.Service(**limits, balancer=resilience.PeakEwma(), limit=limit)
         case _:
             hedge = resilience.Hedge(after=resilience.quantile(0.95, ceiling=0.1))
             return resilience.Service(**limits, balancer=resilience.PeakEwma(), hedge=hedge)
