@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.scoreboard import network
 from benchmarks.scoreboard.row import Evidence, row
@@ -20,6 +20,9 @@ from benchmarks.scoreboard.scenarios import SCENARIOS, SEEDS
 from benchmarks.scoreboard.schedule import schedule
 from benchmarks.scoreboard.subjects import SUBJECTS
 from benchmarks.scoreboard.world import World
+
+if TYPE_CHECKING:
+    from benchmarks.scoreboard.proxies import Proxy
 
 _HEAD_START = 0.2
 _PATIENCE = 30.0
@@ -51,11 +54,11 @@ def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> 
     with tempfile.TemporaryDirectory(prefix="scoreboard-") as name:
         scratch = Path(name)
         network.set_up(scratch)
-        with World(scenario, subject_name, subject.proxy is not None) as world:
+        with World(scenario, subject_name, subject.proxy is not None, round_, subject.grpc) as world:
             proxy = subject.start(world.services, scenario, scratch)
             world.start_gateways()
             told = world.told(world.services[0])
-            loaded = _load(world, subject_name, told.text(), plan, scratch)
+            loaded = _load(world, subject_name, told.text(), plan, scratch, proxy)
             proxy_cpu = proxy.cpu() if proxy else 0.0
             evidence = Evidence(
                 due=schedule(scenario, seed),
@@ -69,7 +72,9 @@ def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> 
     return {**head, **row(scenario, evidence)}
 
 
-def _load(world: World, subject: str, told: str, plan: dict[str, str], scratch: Path) -> dict[str, Any]:
+def _load(
+    world: World, subject: str, told: str, plan: dict[str, str], scratch: Path, proxy: Proxy | None
+) -> dict[str, Any]:
     reading, writing = os.pipe()
     pipe = subprocess.PIPE
     with (scratch / "said").open("w+") as said:
@@ -87,6 +92,8 @@ def _load(world: World, subject: str, told: str, plan: dict[str, str], scratch: 
         if caller.stdout.readline() != "ready\n":
             said.seek(0)
             raise CellError((said.read().strip().splitlines() or ["the caller ended without a word"])[-1])
+        if proxy:
+            proxy.settle()
         start = time.monotonic() + _HEAD_START
         command = [
             sys.executable,

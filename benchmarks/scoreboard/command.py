@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.scoreboard import network
 from benchmarks.scoreboard.cell import run
-from benchmarks.scoreboard.outputs import write
+from benchmarks.scoreboard.outputs import RECORD, write
 from benchmarks.scoreboard.rounds import Plan, fill, lacking
 from benchmarks.scoreboard.rows import Rows
 from benchmarks.scoreboard.scenarios import QUICK as QUICK_SCENARIOS
@@ -22,8 +22,9 @@ from benchmarks.scoreboard.subjects import SUBJECTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-RESULTS = Path(__file__).with_name("results")
 QUICK_RESULTS = Path("out/scoreboard")
+ROUNDS = 6
+"""Of the record: each of three replicas is the victim twice."""
 _TRIES = 3
 
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.cell:
         return _one(options.cell, options.seeds, options.results, console)
     quick = options.quick
-    folder = Path(options.results or (QUICK_RESULTS if quick else RESULTS))
+    folder = Path(options.results or (QUICK_RESULTS if quick else RECORD))
     subjects = _wanted(options.subject, SUBJECTS, QUICK_SUBJECTS if quick else SUBJECTS)
     scenarios = _wanted(options.scenario, SCENARIOS, QUICK_SCENARIOS if quick else SCENARIOS)
     rows = Rows(folder / "rows.jsonl")
@@ -45,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         for name in [name for name in subjects if (what := lacking(SUBJECTS[name]))]:
             console.print(f"[yellow]left out: {name}[/], {what} is missing", highlight=False)
             subjects.remove(name)
-        rounds = options.rounds or (1 if quick else 5)
+        rounds = options.rounds or (1 if quick else ROUNDS)
         tries = 1 if quick else _TRIES
-        fill(Plan(scenarios, subjects, rounds, options.seeds, tries), rows, console)
+        fill(Plan(scenarios, subjects, rounds, options.seeds, tries, options.jobs), rows, console)
     written = write(rows.read(options.seeds), folder)
     console.print(f"written: {', '.join(str(file) for file in written)}", highlight=False)
     return 0
@@ -57,7 +58,7 @@ def _one(cell: str, seeds: str, folder: str | None, console: Console) -> int:
     """Run one cell again, and show it beside what is on record; nothing is recorded."""
     scenario, subject, number = cell.split("/")
     fresh = run(scenario, subject, int(number), seeds)
-    rows = Rows(Path(folder or RESULTS) / "rows.jsonl").read(seeds)
+    rows = Rows(Path(folder or RECORD) / "rows.jsonl").read(seeds)
     known = [row for row in rows if (row["scenario"], row["subject"], row["round"]) == (scenario, subject, int(number))]
     for title, row in [*(("on record", row) for row in known), ("now", fresh)]:
         shown = {key: value for key, value in row.items() if key not in {"windows", "calls_raw"}}
@@ -86,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="three subjects, five scenarios, one round, in out/scoreboard"
     )
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each cell (5)")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell ({ROUNDS})")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="cells at a time, each on one core (1: on any)"
+    )
     parser.add_argument("--seeds", choices=list(SEEDS), default="report", help="tuning: for whoever changes a subject")
     parser.add_argument("--cell", metavar="SCENARIO/SUBJECT/ROUND", help="run this one again, show it, record nothing")
     parser.add_argument("--tables", action="store_true", help="run nothing; write table, pictures and page again")

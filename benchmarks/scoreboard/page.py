@@ -52,7 +52,7 @@ def page(sections: Sequence[Section], kept: Sequence[Promise], circumstances: st
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>',
             "<h1>The same load, the same fault, every alternative</h1>",
             f"<p>{escape(RULE)}</p>",
-            "<h2>Calls answered in time, %, and sends per call during the fault</h2>",
+            "<h2>Calls answered in time, %, and sends per call</h2>",
             _headline(sections),
             '<p class="soft">★: nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. '
             "~: the noise rule dropped every round of this cell; for orientation only.</p>",

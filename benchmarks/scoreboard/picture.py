@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmarks.scoreboard.scenarios import WINDOW
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from benchmarks.scoreboard.board import Section
     from benchmarks.scoreboard.standing import Standing
 
-_COLUMNS = 5
+_COLUMNS = 4
+_WIDTH, _DOTS = 10.0, 160
+"""Inches and dots an inch: at a README's 830 pixels the smallest letters are still 9 pixels high."""
 _GOOD, _LATE, _LOST, _MEDIAN, _SLOW = "#3a9d6e", "#e6b84f", "#d43d3d", "#2f6fb0", "#8a4fb5"
 _FLOOR, _CEILING = 2.0, 6000.0
 _TICKS = {10: "10 ms", 100: "100 ms", 1000: "1 s"}
@@ -42,34 +45,45 @@ def draw(section: Section, file: Path) -> None:
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.9), dpi=100, layout="constrained")
+        figure = Figure(figsize=(_WIDTH * columns / _COLUMNS, 2.1 * rows + 0.8), dpi=_DOTS, layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 2] * rows)
+        grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 2.4] * rows)
         for index, it in enumerate(shown):
             row, column = divmod(index, columns)
             above = figure.add_subplot(grid[2 * row, column])
             below = figure.add_subplot(grid[2 * row + 1, column], sharex=above)
             _calls(above, it, first=column == 0)
             _latencies(below, it, section, first=column == 0)
-            ours = SUBJECTS[it.subject].ours
-            title = f"{it.subject}  ·  {percent(it.within)} %, ×{it.sends:.2f}{'  (noisy)' if it.noisy else ''}"
-            above.set_title(title, loc="left", fontsize=9, fontweight="bold" if ours else "normal")
+            _name(above, it)
             for axis in (above, below):
                 _fault(axis, section)
+            last = index + columns >= len(shown)
             above.tick_params(labelbottom=False)
-        headline = f"{section.scenario.name}: {section.scenario.title}. % of GETs answered in time, × sends per call"
-        figure.suptitle(headline, x=0.01, ha="left", fontweight="bold")
+            below.tick_params(labelbottom=last)
+        figure.suptitle(f"{section.scenario.name}: {section.scenario.title}", x=0.01, ha="left", fontweight="bold")
         keys = [
-            Patch(color=_GOOD, label=f"answered within {section.scenario.objective * 1000:g} ms"),
-            Patch(color=_LATE, label="answered later"),
+            Patch(color=_GOOD, label=f"in {section.scenario.objective * 1000:g} ms"),
+            Patch(color=_LATE, label="later"),
             Patch(color=_LOST, label="lost"),
-            Patch(color=_MEDIAN, label="median latency"),
-            Patch(color=_SLOW, label="99th percentile"),
+            Line2D([], [], color=_MEDIAN, label="median"),
+            Line2D([], [], color=_SLOW, label="99th percentile"),
         ]
         if section.scenario.name != "healthy":
-            keys.append(Patch(color="#b9b9b9", alpha=0.5, label="the fault"))
-        figure.legend(handles=keys, loc="outside lower left", ncols=len(keys), frameon=False)
+            keys.append(Patch(color="#b9b9b9", alpha=0.5, label="fault"))
+        figure.legend(
+            handles=keys, loc="outside lower left", ncols=len(keys) if columns == _COLUMNS else 3, frameon=False
+        )
         figure.savefig(file)
+
+
+def _name(axis: Axes, it: Standing) -> None:
+    """Put the name and, below it, the two numbers above the panel."""
+    weight = "bold" if SUBJECTS[it.subject].ours else "normal"
+    axis.set_title(it.subject, loc="left", fontsize=9, fontweight=weight, pad=14)
+    text = f"{'~ ' if it.noisy else ''}{percent(it.within)} % in time, ×{it.sends:.2f} sent"
+    axis.annotate(
+        text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, color="#444444"
+    )
 
 
 def _calls(axis: Axes, it: Standing, *, first: bool) -> None:
@@ -91,7 +105,7 @@ def _calls(axis: Axes, it: Standing, *, first: bool) -> None:
 def _latencies(axis: Axes, it: Standing, section: Section, *, first: bool) -> None:
     edges = [index * WINDOW for index in range(len(it.windows) + 1)]
     for column, color in ((4, _SLOW), (3, _MEDIAN)):
-        values = [min(window[column], _CEILING) for window in it.windows]
+        values = [min(window[column], 0.9 * _CEILING) for window in it.windows]
         axis.stairs(values, edges, color=color, linewidth=1.4, baseline=None)
     axis.axhline(section.scenario.objective * 1000, color="#999999", linewidth=0.7, linestyle=":")
     axis.set_yscale("log")
@@ -100,7 +114,7 @@ def _latencies(axis: Axes, it: Standing, section: Section, *, first: bool) -> No
     axis.minorticks_off()
     axis.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     ticks = list(range(0, math.ceil(section.scenario.seconds) + 1, 2 if section.scenario.seconds < 12 else 4))
-    axis.set_xticks(ticks, [f"{tick} s" for tick in ticks])
+    axis.set_xticks(ticks, [f"{tick}{' s' if tick == ticks[-1] else ''}" for tick in ticks])
 
 
 def _fault(axis: Axes, section: Section) -> None:

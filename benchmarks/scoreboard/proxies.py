@@ -37,7 +37,12 @@ class Proxy:
         self._process = subprocess.Popen([found, *command[1:]], env=home, stdout=quiet, stderr=quiet)
         for upstream in upstreams:
             _wait_for(upstream.via)
-        time.sleep(_SETTLE)
+        self._settled = time.monotonic() + _SETTLE
+        self._before = 0.0
+
+    def settle(self) -> None:
+        """Wait until it has looked names and health up, and count its processor time from now on."""
+        time.sleep(max(0.0, self._settled - time.monotonic()))
         self._before = self._spent()
 
     def cpu(self) -> float:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import itertools
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,8 @@ class Plan:
     seeds: str
     tries: int
     """How often a cell is run when the noise rule drops it."""
+    jobs: int = 1
+    """Cells run at the same time, each with all of its processes on a core of its own; 1: on any core."""
 
     def cells(self) -> Iterator[tuple[int, str, str]]:
         """Round, scenario, subject: rounds outermost; subjects change their turns from round to round."""
@@ -65,9 +70,11 @@ def fill(plan: Plan, rows: Rows, console: Console) -> None:
         TimeRemainingColumn(),
     )
     revision = _revision()
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=len(wanted))
-        for round_, scenario, subject in wanted:
+    workers = ThreadPoolExecutor(plan.jobs, initializer=_pin, initargs=(_cores(plan.jobs),))
+    with Progress(*columns, console=console) as progress, workers:
+        bar = progress.add_task(f"round {wanted[0][0]}" if wanted else "", total=len(wanted))
+
+        def cell(round_: int, scenario: str, subject: str) -> None:
             progress.update(bar, description=f"round {round_} · {scenario} · {subject}")
             while not finished(known, scenario, subject, round_, plan.tries):
                 try:
@@ -76,17 +83,39 @@ def fill(plan: Plan, rows: Rows, console: Console) -> None:
                     progress.console.print(f"[red]{scenario} · {subject} · round {round_} could not be run:[/] {error}")
                     break
                 now = dt.datetime.now(tz=dt.UTC)
-                row |= {"revision": revision, "date": f"{now:%Y-%m-%d %H:%M}"}
+                row |= {"revision": revision, "date": f"{now:%Y-%m-%d %H:%M}", "jobs": plan.jobs}
                 rows.append(row)
                 known.append(row)
                 progress.console.print(_line(row), highlight=False)
             progress.advance(bar)
 
+        running = [workers.submit(cell, *it) for it in wanted]
+        try:
+            for done in as_completed(running):
+                done.result()
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cores(jobs: int) -> Iterator[set[int]]:
+    """Give each worker its cores: one when there are several workers, else all."""
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs > len(cores):
+        message = f"--jobs {jobs}: this machine has {len(cores)} cores"
+        raise SystemExit(message)
+    return itertools.repeat(set(cores)) if jobs == 1 else iter([{core} for core in cores])
+
+
+def _pin(cores: Iterator[set[int]]) -> None:
+    """Pin this thread: what it starts inherits that."""
+    os.sched_setaffinity(0, next(cores))
+
 
 def _line(row: Row) -> str:
     text = (
         f"round {row['round']} {row['scenario']:<13} {row['subject']:<20} good {100 * row['within']:6.2f} %  answered "
-        f"{100 * row['success']:6.2f} %  p99 {row['p99'] or float('inf'):7.1f} ms  sends/call {row['sends_during']:.2f}"
+        f"{100 * row['success']:6.2f} %  p99 {row['p99'] or float('inf'):7.1f} ms  sends/call {row['sends']:.3f}"
     )
     if row["duplicated"]:
         text += f"  [red]{row['duplicated']} POSTs twice[/]"

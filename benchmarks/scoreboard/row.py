@@ -105,7 +105,7 @@ def _sends(scenario: Scenario, ended: Sequence[Ended], evidence: Evidence) -> di
     unsafe = {str(call.number) for call in ended if call.unsafe}
     copies = (max(tier[n] for tier in tiers) for n in unsafe)
     return {
-        "sends": round(reads.total() / len(ended), 4),
+        "sends": round(max(tier.total() for tier in tiers) / len(ended), 4),
         "sends_during": round(max(sum(tier[n] for n in hit) for tier in tiers) / max(1, len(hit)), 4),
         "duplicated": sum(count > 1 for count in copies),
     }

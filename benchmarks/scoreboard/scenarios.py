@@ -96,6 +96,7 @@ SCENARIOS = {
             title="three services in a row, and the last one answers 503 to everything",
             tiers=3,
             rate=50.0,
+            seconds=12.0,
             acts=_during("refuse_everything"),
         ),
         Scenario(

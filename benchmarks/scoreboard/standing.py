@@ -40,7 +40,9 @@ class Standing:
     goodput: float
     """Calls answered per second of the fault."""
     sends: float
-    """Requests the servers read per call due during the fault; of several tiers, the most."""
+    """Requests the servers read per call, over the whole cell; of several tiers, the most."""
+    sends_during: float
+    """The same of the calls due during the fault."""
     duplicated: int
     posts: int
     posts_lost: int
@@ -84,7 +86,8 @@ def standing(subject: str, rows: Sequence[Row]) -> Standing | None:
         p99=middle("p99"),
         settled_p99=middle("settled_p99"),
         goodput=statistics.fmean(row["during"]["goodput"] for row in counted),
-        sends=mean("sends_during"),
+        sends=mean("sends"),
+        sends_during=mean("sends_during"),
         duplicated=sum(row["duplicated"] for row in rows),
         posts=sum(row["posts"] for row in counted),
         posts_lost=sum(row["posts_lost"] for row in counted),

@@ -51,7 +51,7 @@ def markdown(sections: Sequence[Section], kept: Sequence[Promise], circumstances
         "# Scoreboard",
         circumstances,
         RULE,
-        "## Calls answered in time, %, and sends per call during the fault",
+        "## Calls answered in time, %, and sends per call",
         headline(sections),
         "Bold: nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. "
         "~: the noise rule dropped every round of this cell; the number is for orientation only.",

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from benchmarks.scoreboard import network
+from benchmarks.scoreboard.grpc_twin import GrpcFleet
 from benchmarks.scoreboard.told import Told
 from resilience.lab import DnsServer, Fleet
 
 if TYPE_CHECKING:
     from benchmarks.scoreboard.scenarios import Scenario
+    from resilience.lab import Server
 
 PORT = 8080
 WEB = "web.lab.internal"
@@ -39,6 +41,8 @@ class World:
     scenario: Scenario
     subject: str
     proxied: bool
+    round: int = 1
+    grpc: bool = False
     fleet: Fleet = field(init=False)
     dns: DnsServer = field(init=False)
     services: list[Service] = field(init=False)
@@ -47,7 +51,8 @@ class World:
     def __post_init__(self) -> None:
         """Describe; nothing runs yet."""
         plan = self.scenario
-        self.fleet = Fleet(plan.replicas, "10.77.0.1{i}", PORT, service_time=plan.service_time, workers=plan.workers)
+        kind = GrpcFleet if self.grpc else Fleet
+        self.fleet = kind(plan.replicas, "10.77.0.1{i}", PORT, service_time=plan.service_time, workers=plan.workers)
         self.dns = DnsServer(network.NAMESERVER, 53, rotate=True)
         self.services = [
             Service(name, [f"10.77.{tier}.11", f"10.77.{tier}.12"], PORT, f"{network.PROXY}:{8000 + tier}")
@@ -89,27 +94,37 @@ class World:
             assert gateway.stdout is not None
             gateway.stdout.readline()
 
-    # -- faults: one, on the second replica, unless said otherwise
+    # -- faults: on the victim, unless said otherwise
+
+    @property
+    def victim(self) -> Server:
+        """The replica that fails: another one in each round.
+
+        A client that stays with one address would otherwise be hit always or never. Numbered as the addresses are, which
+        is the order the system's resolver gives them before DNS rotates them: RFC 6724 knows no difference between them,
+        but for the last of eleven.
+        """
+        return self.fleet[(self.round - 1) % self.scenario.replicas]
 
     def kill(self) -> None:
         """Kill it: connections are refused."""
-        self.fleet[1].kill()
+        self.victim.kill()
 
     def start(self) -> None:
         """Start it again."""
-        self.fleet[1].start()
+        self.victim.start()
 
     def restart(self) -> None:
         """Restart it at once: whoever was connected has to dial again."""
-        self.fleet[1].restart()
+        self.victim.restart()
 
     def hang(self) -> None:
         """Stop its clock."""
-        self.fleet[1].hang()
+        self.victim.hang()
 
     def resume(self) -> None:
         """Let it go on."""
-        self.fleet[1].resume()
+        self.victim.resume()
 
     def hang_reports(self) -> None:
         """Answer nothing that is asked of one path, everywhere."""
@@ -118,15 +133,15 @@ class World:
 
     def slow(self) -> None:
         """Make it 20 times as slow."""
-        self.fleet[1].fault(delay=_SLOWER * self.scenario.service_time)
+        self.victim.fault(delay=_SLOWER * self.scenario.service_time)
 
     def reset(self) -> None:
         """Reset connections once the request was read."""
-        self.fleet[1].fault(reset="after")
+        self.victim.fault(reset="after")
 
     def refuse_one(self) -> None:
         """Answer 503 to 30 % of the requests."""
-        self.fleet[1].fault(status=503, ratio=0.3)
+        self.victim.fault(status=503, ratio=0.3)
 
     def refuse_all(self) -> None:
         """Answer 503 to 30 % of the requests, everywhere."""
@@ -150,7 +165,7 @@ class World:
 
     def black_hole(self) -> None:
         """Let packets to it vanish."""
-        network.black_hole(self.fleet[1].host, PORT)
+        network.black_hole(self.victim.host, PORT)
 
     def clear(self) -> None:
         """Let them pass."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from resilience.lab.ports import common_port
 from resilience.lab.server import Server
@@ -19,6 +19,9 @@ class Fleet:
 
     Iterable and indexable; started together, in well under half a second.
     """
+
+    kind: ClassVar[type[Server]] = Server
+    """What each server is; subclasses may have servers of another program."""
 
     def __init__(self, n: int, host_pattern: str = "127.0.1.{i}", port: int = 0, **options: Any) -> None:  # noqa: ANN401
         """Describe the fleet; nothing runs yet.
@@ -42,7 +45,7 @@ class Fleet:
     def _describe(self, i: int) -> Server:
         letters = string.ascii_lowercase
         name = letters[i - 1] if i <= len(letters) else f"s{i}"
-        return Server(self._pattern.format(i=i), self.port, name=name, **self._options)
+        return self.kind(self._pattern.format(i=i), self.port, name=name, **self._options)
 
     def __enter__(self) -> Self:
         """Start all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from resilience.lab.child import Child, LabError
 from resilience.lab.counts import Counts, Seen
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_PROGRAM = Path(__file__).with_name("serve.py")
-
 
 class Server:
     """An HTTP/1.1 (and HTTP/2) server process on loopback whose faults are switched from here.
@@ -28,6 +26,9 @@ class Server:
 
     All methods are blocking, take about a millisecond, and may be called from any thread.
     """
+
+    program: ClassVar[Path] = Path(__file__).with_name("serve.py")
+    """What the process runs; subclasses may serve by another program that takes the same orders."""
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class Server:
             self._pending_fault = None
             if self._child is not None:
                 self._child.end()
-            self._child = Child(what, _PROGRAM, self._config, descriptors)
+            self._child = Child(what, self.program, self._config, descriptors)
 
     def ready(self) -> None:
         """Wait until a process that was begun answers."""

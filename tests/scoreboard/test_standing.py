@@ -53,7 +53,7 @@ def test_the_spread_is_the_most_that_twins_were_apart_in_one_round() -> None:
 
 def test_better_is_more_in_time_for_as_many_sends() -> None:
     mine, good, costly = (
-        standing(name, [made(name, within=within, sends_during=sends)])
+        standing(name, [made(name, within=within, sends=sends)])
         for name, within, sends in (("mine", 0.9, 1.0), ("good", 0.95, 1.0), ("costly", 0.99, 1.5))
     )
     assert mine
@@ -73,7 +73,7 @@ def test_noisy_rivals_beat_nobody() -> None:
 
 
 def test_promises_name_what_was_measured_and_do_not_hold_for_the_control() -> None:
-    rows = [made(sends_during=1.2, lost=3), made(CONTROL, sends_during=9.0), made("httpx", success=0.5, within=0.5)]
+    rows = [made(sends=1.2, lost=3), made(CONTROL, sends=9.0), made("httpx", success=0.5, within=0.5)]
     found = {p.what: p for p in promises(board(rows))}
     assert not found["sends ÷ call ≤ 1.1 when one fails"].holds
     assert found["sends ÷ call ≤ 1.1 when one fails"].measured == "1.200 (killed)"

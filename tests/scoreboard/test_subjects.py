@@ -56,6 +56,12 @@ def test_a_proxy_is_told_what_the_others_are_told(subject: Subject, scenario: st
         assert service.via.rpartition(":")[2] in text
 
 
+def test_in_three_rounds_each_of_three_replicas_is_the_victim_once() -> None:
+    plan = SCENARIOS["hung"]
+    worlds = [World(plan, "httpx", proxied=False, round=number) for number in (1, 2, 3, 4)]
+    assert [world.victim.host for world in worlds] == ["10.77.0.11", "10.77.0.12", "10.77.0.13", "10.77.0.11"]
+
+
 def test_reporting_seeds_are_not_tuning_seeds() -> None:
     assert SEEDS["report"] != SEEDS["tuning"]
 

@@ -30,6 +30,8 @@ class Subject:
     needs: tuple[str, ...] = ()
     """What has to be installed: ``module:…`` or ``program:…``."""
     ours: bool = False
+    grpc: bool = False
+    """It calls gRPC servers, and those between the tiers are such."""
 
     @property
     def adapter(self) -> object:
@@ -67,6 +69,7 @@ SUBJECTS = {
         Subject("httpx-retries", "httpx_retries_", needs=("module:httpx_retries",)),
         Subject("httpware", "httpware_", needs=("module:httpware",)),
         Subject("nopanic", "nopanic_", needs=("module:nopanic",)),
+        Subject("grpcio", "grpc_", needs=("module:grpc",), grpc=True),
         Subject("haproxy", "haproxy", needs=("program:haproxy",)),
         Subject("nginx", "nginx", needs=("program:nginx",)),
         Subject("caddy", "caddy", needs=("program:caddy",)),

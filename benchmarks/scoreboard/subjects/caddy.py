@@ -61,4 +61,4 @@ def configure(upstreams: Sequence[Upstream], scenario: Scenario, scratch: Path) 
             attempt=round(scenario.attempt * 1000),
         )  # fmt: skip
     (scratch / "Caddyfile").write_text(text)
-    return ["caddy", "run", "--config", str(scratch / "Caddyfile"), "--adapter", "caddyfile"]
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(scratch / "Caddyfile")]
