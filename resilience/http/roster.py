@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import takewhile
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import NoEndpointsError, Rerouted
@@ -30,7 +30,6 @@ MEMORY = 300.0
 # Endpoints that have left, and whose idle connections one call closes on its way: about a millisecond's worth.
 LEAVING = 32
 
-_Key: TypeAlias = tuple[str, int]
 _identity = attrgetter("address.host", "address.port", "weight", "tier")
 
 
@@ -56,8 +55,8 @@ class Roster:
         self._emit = emit
         self._now = now
         self._gone: dict[Address, tuple[float, Endpoint]] = {}
-        self._by_key: dict[_Key, Endpoint] = {}
-        """Those of a fleet by host and port: finding a tuple costs a third of finding an Address."""
+        self._by_port: dict[int, dict[str, Endpoint]] = {}
+        """Those of a fleet by port and host: finding a text costs a fraction of finding an Address."""
         self._origin: Endpoint | None = None
 
     def adopt(self, resolution: Resolution | None) -> None:
@@ -76,7 +75,7 @@ class Roster:
             kept, joined, changed = self._by_address(resolution)
         else:
             kept, joined, changed = (self._by_name(),), [], []
-            self._by_key = {}
+            self._by_port = {}
         if len(kept) == 1:
             _welcome(kept[0], alone=True)
         elif len(was) == 1:
@@ -117,7 +116,7 @@ class Roster:
     def follow(self, other: Roster) -> None:
         """Go on with another's endpoints: those of the same service under its old description."""
         self.resolution, self.endpoints, self.departed = other.resolution, other.endpoints, other.departed
-        self._gone, self._origin, self._by_key = other._gone, other._origin, other._by_key
+        self._gone, self._origin, self._by_port = other._gone, other._origin, other._by_port
         self._update(self.endpoints)
 
     def _by_name(self) -> Endpoint:
@@ -127,31 +126,27 @@ class Roster:
 
     def _by_address(self, resolution: Resolution) -> tuple[tuple[Endpoint, ...], list[Endpoint], list[Endpoint]]:
         """Return the endpoints of an answer; those of them that were not in; and whose weight or tier is another."""
-        known, there = self._by_key, dict[_Key, Endpoint]()
-        joined, changed = list[Endpoint](), list[Endpoint]()
+        ports = {replica.address.port for replica in resolution.replicas}
+        by_port: dict[int, dict[str, Endpoint]] = {port: {} for port in ports}
+        kept, joined, changed = list[Endpoint](), list[Endpoint](), list[Endpoint]()
         self._forget()
         for replica in resolution.replicas:
             address = replica.address
-            key = (address.host, address.port)
-            if key in there:  # listed twice: the first counts
+            host, there = address.host, by_port[address.port]
+            if host in there:  # listed twice: the first counts
                 continue
-            endpoint = known.get(key)
-            if endpoint is None:
+            endpoint = self._by_port.get(address.port, there).get(host)
+            if endpoint is None or endpoint.route is not None:  # the name itself is dialled differently
                 endpoint = self._joining(address)
                 joined.append(endpoint)
+                endpoint.weight, endpoint.tier = replica.weight, replica.tier
             elif endpoint.weight != replica.weight or endpoint.tier != replica.tier:
                 changed.append(endpoint)
-            else:
-                there[key] = endpoint
-                continue
-            endpoint.weight, endpoint.tier = replica.weight, replica.tier
-            there[key] = endpoint
-        kept = tuple(there.values())
-        for endpoint in joined:
-            if endpoint.route is not None:  # the name itself, which is dialled differently
-                del there[endpoint.address.host, endpoint.address.port]
-        self._by_key = there
-        return kept, joined, changed
+                endpoint.weight, endpoint.tier = replica.weight, replica.tier
+            there[host] = endpoint
+            kept.append(endpoint)
+        self._by_port = by_port
+        return tuple(kept), joined, changed
 
     def _joining(self, address: Address) -> Endpoint:
         if self._gone and address in self._gone:
