@@ -22,35 +22,41 @@ _STEPS = 2**20
 
 
 class _Alike:
-    """Endpoints of one weight: when one of them is due, by the turns they have had and the `phase` they began at."""
+    """Endpoints of one weight, by the phases they began at: when one of them is due, by the turns they have had."""
 
-    __slots__ = ("had", "looked", "phase", "rate", "ring", "weight")
+    __slots__ = ("had", "looked", "phases", "ring", "size", "weight")
 
     def __init__(self, weight: float, members: Sequence[tuple[float, Endpoint]]) -> None:
-        size = len(members)
         self.ring = tuple(endpoint for _, endpoint in members)
+        self.size = len(members)
         self.weight = weight
-        self.rate = weight * size
-        """Turns in one unit of virtual time."""
-        # Each member's share of its own period, less its place among them, in turns: the mean puts the ring where its
-        # members are. In steps that floats add up without rounding, so that turns at the edge never change sides.
-        mean = sum(phase * size - place for place, (phase, _) in enumerate(members)) / size
-        self.phase = int(max(0.0, mean) * _STEPS) / _STEPS
+        # In steps that floats add up without rounding, so that turns at the edge of a cycle never change sides.
+        self.phases = tuple(int(phase * _STEPS) / _STEPS for phase, _ in members)
         self.had = 0
         self.looked = 0
 
     def due(self) -> float:
         # One division of a count, not a sum of quotients: no error adds up, and equal times stay equal.
-        return (self.phase + self.had) / self.rate
+        cycle, place = divmod(self.had, self.size)
+        return (self.phases[place] + cycle) / self.weight
 
     def next(self) -> Endpoint:
-        return self.ring[self.had % len(self.ring)]
+        return self.ring[self.had % self.size]
+
+    def ahead(self, now: float) -> list[tuple[float, Endpoint]]:
+        """Return each with the share of its period until it is due, the next one first."""
+        found: list[tuple[float, Endpoint]] = []
+        for had in range(self.had, self.had + self.size):
+            cycle, place = divmod(had, self.size)
+            found.append((max(0.0, self.phases[place] + cycle - now * self.weight), self.ring[place]))
+        return found
 
 
 class Schedule:
     """Endpoints in the order in which they are due; an endpoint of weight w is due every 1/w.
 
-    In one unit of virtual time each has exactly its weight in turns, evenly spread. Ties go by the order given.
+    In one unit of virtual time each has exactly its weight in turns, evenly spread. To be given in the order of phases;
+    ties go by that.
     """
 
     __slots__ = ("_heap", "_lock", "_now", "_owed")
@@ -72,11 +78,11 @@ class Schedule:
         with self._lock:
             heap = self._heap
             due, order, turn = heap[0]
-            endpoint = turn.ring[turn.had % len(turn.ring)]
+            endpoint = turn.ring[turn.had % turn.size]
             if not self._owed and endpoint not in tried and usable(endpoint):
                 self._now = due
                 turn.had += 1
-                heapq.heapreplace(heap, ((turn.phase + turn.had) / turn.rate, order, turn))
+                heapq.heapreplace(heap, (turn.due(), order, turn))
                 return endpoint
             found = self._take(tried, usable)
             return self._take((), usable) if found is None and tried else found
@@ -106,7 +112,7 @@ class Schedule:
                     self._put_back(aside)
                     return endpoint
                 passed.append(endpoint)
-            if turn.looked < len(turn.ring):
+            if turn.looked < turn.size:
                 heapq.heapreplace(heap, (turn.due(), order, turn))
             else:
                 heapq.heappop(heap)
@@ -123,22 +129,16 @@ class Schedule:
         Or they would be flooded by them on their return.
         """
         for order, turn in aside:
-            late = self._now - turn.due()
-            if late >= 0:
-                turn.had += int(late * turn.rate) + 1
+            turn.had += max(0, int((self._now - turn.due()) * turn.weight)) * turn.size
+            while turn.due() <= self._now:
+                turn.had += 1
             heapq.heappush(self._heap, (turn.due(), order, turn))
 
     def phases(self) -> list[tuple[float, Endpoint]]:
         """Return each endpoint with the share of its own period until it is due: 0 if it is overdue."""
         with self._lock:
-            owed = frozenset(self._owed)
-            found: list[tuple[float, Endpoint]] = []
-            for due, _, turn in self._heap:
-                size = len(turn.ring)
-                first, ahead = turn.had % size, max(0.0, (due - self._now) * turn.weight)
-                order = turn.ring[first:] + turn.ring[:first]
-                found += (
-                    (0.0 if endpoint in owed else ahead + place / size, endpoint)
-                    for place, endpoint in enumerate(order)
-                )
-            return found
+            return [
+                (0.0 if endpoint in self._owed else ahead, endpoint)
+                for _, _, turn in self._heap
+                for ahead, endpoint in turn.ahead(self._now)
+            ]
