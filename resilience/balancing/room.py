@@ -204,8 +204,13 @@ class Room(Settling):
 
     def _only_full(self, call: RoutedCall, now: float) -> bool:
         """Tell whether endpoints that the call has not tried are open, but all of them are full."""
-        untried = [e for e in self.endpoints if e not in call.tried and e.open_to(now)]
-        return bool(untried) and not any(e.slots.taken < e.slots.limit for e in untried)
+        full = False
+        for endpoint in self.endpoints:  # nearly always the first says no: not to be collected, of ten thousand
+            if endpoint not in call.tried and endpoint.open_to(now):
+                if endpoint.slots.taken < endpoint.slots.limit:
+                    return False
+                full = True
+        return full
 
     def _enter(self, call: RoutedCall, endpoint: Endpoint, now: float) -> Attempt | None:
         if not endpoint.slots.take():

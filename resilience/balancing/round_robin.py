@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from resilience.balancing.rotation import Rotation
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _Tier: TypeAlias = Rotation | Schedule
 _EMPTY = Rotation(())
+_tier_of, _weight_of = attrgetter("tier"), attrgetter("weight")
 
 
 class RoundRobin:
@@ -34,7 +35,7 @@ class RoundRobin:
     def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
         self._draw = draw
         self._lock = threading.Lock()
-        self._known: frozenset[tuple[Endpoint, int, float]] = frozenset()
+        self._known: tuple[object, ...] = ()
         self._tiers: tuple[_Tier, ...] = ()
         # What pick() reads, replaced as a whole: the first tier if it is a rotation, and the tiers after it.
         self._state = _state(())
@@ -48,15 +49,20 @@ class RoundRobin:
 
     def update(self, endpoints: Sequence[Endpoint], /) -> None:
         """Take over a new set of endpoints; those that stay keep their place in the order of turns."""
-        known = frozenset((endpoint, endpoint.tier, endpoint.weight) for endpoint in endpoints)
+        known = (tuple(endpoints), list(map(_tier_of, endpoints)), list(map(_weight_of, endpoints)))
         with self._lock:
             if known == self._known:
                 return
-            phases = {endpoint: phase for tier in self._tiers for phase, endpoint in tier.phases()}
-            offset = self._draw()
             self._known = known
-            self._tiers = tuple(_tier(members, phases, offset) for members in by_tier(endpoints))
+            self._tiers = self._renewed(by_tier(endpoints), self._draw())
             self._state = _state(self._tiers)
+
+    def _renewed(self, tiers: Sequence[list[Endpoint]], offset: float) -> tuple[_Tier, ...]:
+        known = self._tiers or (_EMPTY,)
+        if len(tiers) == len(known) == 1 and isinstance(known[0], Rotation) and _alike(tiers[0]):
+            return (known[0].renewed(tiers[0], offset),)
+        phases = {endpoint: phase for tier in known for phase, endpoint in tier.phases()}
+        return tuple(_tier(members, phases, offset) for members in tiers)
 
     def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         """Return the usable endpoint whose turn it is, one the call has tried only for want of another; or None."""
@@ -80,12 +86,16 @@ def _state(tiers: tuple[_Tier, ...]) -> tuple[Rotation, int, Callable[[], int], 
     return _EMPTY, 0, _EMPTY.tick, tiers
 
 
+def _alike(members: list[Endpoint]) -> bool:
+    return len(set(map(_weight_of, members))) == 1
+
+
 def _tier(members: list[Endpoint], phases: dict[Endpoint, float], offset: float) -> _Tier:
     """Order one tier: who stays keeps its phase; newcomers are spread evenly over a rotation, from the offset on."""
     newcomers = [endpoint for endpoint in members if endpoint not in phases]
     order = [(phases[endpoint], endpoint) for endpoint in members if endpoint in phases]
     order += [((place / len(newcomers) + offset) % 1.0, endpoint) for place, endpoint in enumerate(newcomers)]
     order.sort(key=itemgetter(0))  # stable: at equal phases those that stay go first
-    if all(endpoint.weight == members[0].weight for endpoint in members):
+    if _alike(members):
         return Rotation([endpoint for _, endpoint in order])
     return Schedule(order)

@@ -1,4 +1,8 @@
-"""Turns by weight: a heap of virtual due times (earliest deadline first), smooth and exact over a cycle."""
+"""Turns by weight: a heap of virtual due times (earliest deadline first), smooth and exact over a cycle.
+
+Endpoints of one weight share an entry of the heap and take turns within it, so that what a turn costs grows with the
+number of different weights, and not with that of the endpoints.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING
 from resilience.balancing.tiers import weight_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from resilience.core.endpoint import Endpoint
 
@@ -17,36 +21,56 @@ if TYPE_CHECKING:
 _STEPS = 2**20
 
 
-class _Turn:
-    """When one endpoint is due: its `phase` (the share of its period it starts at) and the turns it has had."""
+class _Alike:
+    """Endpoints of one weight, by the phases they began at: when one of them is due, by the turns they have had."""
 
-    __slots__ = ("endpoint", "had", "phase", "weight")
+    __slots__ = ("had", "looked", "phases", "ring", "size", "weight")
 
-    def __init__(self, endpoint: Endpoint, phase: float) -> None:
-        self.endpoint = endpoint
-        self.weight = weight_of(endpoint)
+    def __init__(self, weight: float, members: Sequence[tuple[float, Endpoint]]) -> None:
+        self.ring = tuple(endpoint for _, endpoint in members)
+        self.size = len(members)
+        self.weight = weight
         # In steps that floats add up without rounding, so that turns at the edge of a cycle never change sides.
-        self.phase = int(phase * _STEPS) / _STEPS
+        self.phases = tuple(int(phase * _STEPS) / _STEPS for phase, _ in members)
         self.had = 0
+        self.looked = 0
 
     def due(self) -> float:
         # One division of a count, not a sum of quotients: no error adds up, and equal times stay equal.
-        return (self.phase + self.had) / self.weight
+        cycle, place = divmod(self.had, self.size)
+        return (self.phases[place] + cycle) / self.weight
+
+    def next(self) -> Endpoint:
+        return self.ring[self.had % self.size]
+
+    def ahead(self, now: float) -> list[tuple[float, Endpoint]]:
+        """Return each with the share of its period until it is due, the next one first."""
+        found: list[tuple[float, Endpoint]] = []
+        for had in range(self.had, self.had + self.size):
+            cycle, place = divmod(had, self.size)
+            found.append((max(0.0, self.phases[place] + cycle - now * self.weight), self.ring[place]))
+        return found
 
 
 class Schedule:
     """Endpoints in the order in which they are due; an endpoint of weight w is due every 1/w.
 
-    In one unit of virtual time each has exactly its weight in turns, evenly spread. Ties go by the order given.
+    In one unit of virtual time each has exactly its weight in turns, evenly spread. To be given in the order of phases;
+    ties go by that.
     """
 
-    __slots__ = ("_heap", "_lock", "_now")
+    __slots__ = ("_heap", "_lock", "_now", "_owed")
 
     def __init__(self, phases: Iterable[tuple[float, Endpoint]]) -> None:
-        turns = [_Turn(endpoint, phase) for phase, endpoint in phases]
-        self._heap = [(turn.due(), order, turn) for order, turn in enumerate(turns)]
+        by_weight: dict[float, list[tuple[float, Endpoint]]] = {}
+        for phase, endpoint in phases:
+            by_weight.setdefault(weight_of(endpoint), []).append((phase, endpoint))
+        alike = [_Alike(weight, members) for weight, members in by_weight.items()]
+        self._heap = [(turn.due(), order, turn) for order, turn in enumerate(alike)]
         heapq.heapify(self._heap)
         self._now = 0.0
+        self._owed: list[Endpoint] = []
+        """Passed over only because the call had tried them: they keep that turn for the next call."""
         self._lock = threading.Lock()
 
     def draw(self, tried: tuple[Endpoint, ...], usable: Callable[[Endpoint], bool]) -> Endpoint | None:
@@ -54,46 +78,67 @@ class Schedule:
         with self._lock:
             heap = self._heap
             due, order, turn = heap[0]
-            endpoint = turn.endpoint
-            if endpoint not in tried and usable(endpoint):
+            endpoint = turn.ring[turn.had % turn.size]
+            if not self._owed and endpoint not in tried and usable(endpoint):
                 self._now = due
                 turn.had += 1
                 heapq.heapreplace(heap, (turn.due(), order, turn))
                 return endpoint
-            return self._draw_past(tried, usable)
+            found = self._take(tried, usable)
+            return self._take((), usable) if found is None and tried else found
 
-    def _draw_past(self, tried: tuple[Endpoint, ...], usable: Callable[[Endpoint], bool]) -> Endpoint | None:
-        """Look further than the head of the heap."""
+    def _take(self, tried: tuple[Endpoint, ...], usable: Callable[[Endpoint], bool]) -> Endpoint | None:
+        """Return the first that is usable and untried, wherever it stands; change nothing when there is none."""
+        for endpoint in [endpoint for endpoint in self._owed if endpoint not in tried]:
+            self._owed.remove(endpoint)
+            if usable(endpoint):
+                return endpoint
         heap = self._heap
-        looked: list[tuple[float, int, _Turn]] = []
-        unusable: list[_Turn] = []
-        chosen: tuple[float, int, _Turn] | None = None
-        try:
-            while heap:
-                looked.append(heapq.heappop(heap))
-                endpoint = looked[-1][2].endpoint
-                if not usable(endpoint):
-                    unusable.append(looked[-1][2])
-                elif endpoint not in tried:
-                    chosen = looked[-1]
-                    break
-                else:
-                    chosen = chosen or looked[-1]
-            if chosen is None:
-                return None
-            self._now = max(self._now, chosen[0])
-            chosen[2].had += 1
-            for turn in unusable:
-                # It loses the turns it could not take, or it would be flooded by them on its return. One that was
-                # only passed over because this call has tried it keeps its turn for the next call.
-                turn.had += max(0, int((self._now - turn.due()) * turn.weight)) + 1
-            return chosen[2].endpoint
-        finally:
-            for _, order, turn in looked:
-                heapq.heappush(heap, (turn.due(), order, turn))
+        passed: list[Endpoint] = []
+        looked: dict[_Alike, int] = {}
+        aside: list[tuple[int, _Alike]] = []
+        while heap:
+            due, order, turn = heap[0]
+            if turn not in looked:
+                looked[turn], turn.looked = turn.had, 0
+            endpoint = turn.next()
+            turn.had += 1
+            turn.looked += 1
+            if usable(endpoint):
+                if endpoint not in tried:
+                    heapq.heapreplace(heap, (turn.due(), order, turn))
+                    self._now = max(self._now, due)
+                    self._owed += (endpoint for endpoint in passed if endpoint not in self._owed)
+                    self._put_back(aside)
+                    return endpoint
+                passed.append(endpoint)
+            if turn.looked < turn.size:
+                heapq.heapreplace(heap, (turn.due(), order, turn))
+            else:
+                heapq.heappop(heap)
+                aside.append((order, turn))
+        for turn, had in looked.items():
+            turn.had = had
+        heap += [(turn.due(), order, turn) for order, turn in aside]
+        heapq.heapify(heap)
+        return None
+
+    def _put_back(self, aside: list[tuple[int, _Alike]]) -> None:
+        """Return to the heap those none of whom could be taken; they lose the turns until now.
+
+        Or they would be flooded by them on their return.
+        """
+        for order, turn in aside:
+            turn.had += max(0, int((self._now - turn.due()) * turn.weight)) * turn.size
+            while turn.due() <= self._now:
+                turn.had += 1
+            heapq.heappush(self._heap, (turn.due(), order, turn))
 
     def phases(self) -> list[tuple[float, Endpoint]]:
-        """Return each endpoint with the share of its own period until it is due, the next one first."""
+        """Return each endpoint with the share of its own period until it is due: 0 if it is overdue."""
         with self._lock:
-            # One that this schedule passed over is overdue: it is next.
-            return [(max(0.0, (due - self._now) * turn.weight), turn.endpoint) for due, _, turn in sorted(self._heap)]
+            return [
+                (0.0 if endpoint in self._owed else ahead, endpoint)
+                for _, _, turn in self._heap
+                for ahead, endpoint in turn.ahead(self._now)
+            ]

@@ -43,8 +43,8 @@ class SlowStart:
 
     def keep(self, endpoints: Iterable[Endpoint], /) -> None:
         """Forget all others."""
-        known = self._since
-        self._since = {endpoint: known[endpoint] for endpoint in endpoints if endpoint in known}
+        there = frozenset(endpoints)
+        self._since = {endpoint: since for endpoint, since in list(self._since.items()) if endpoint in there}
 
     def share(self, endpoint: Endpoint, now: float, /) -> float:
         """Return the share of its weight that an endpoint gets now: ``max(0.1, t/T)``, up to 1."""

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # Stands in for a weight that is not above 0, so that nothing divides by zero and the endpoint is all but unused.
 _LEAST_WEIGHT = 1e-6
+_tier_of = attrgetter("tier")
 
 
 def weight_of(endpoint: Endpoint, /) -> float:
@@ -24,8 +25,10 @@ def weight_of(endpoint: Endpoint, /) -> float:
 
 def by_tier(endpoints: Sequence[Endpoint], /) -> list[list[Endpoint]]:
     """Return the endpoints of each tier, lowest first, in the order given and each once."""
-    in_order = sorted(dict.fromkeys(endpoints), key=attrgetter("tier"))
-    return [list(members) for _, members in groupby(in_order, key=attrgetter("tier"))]
+    known = list(dict.fromkeys(endpoints))
+    if len(set(map(_tier_of, known))) > 1:
+        return [list(members) for _, members in groupby(sorted(known, key=_tier_of), key=_tier_of)]
+    return [known] if known else []
 
 
 def search(

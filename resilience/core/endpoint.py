@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from resilience.core.slots import Line, Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resilience.core.ports import AdaptiveSlots, Circuit, Route
 
 
@@ -52,6 +54,7 @@ class Endpoint:
         "healthy",
         "label",
         "latency",
+        "make_circuit",
         "panic",
         "route",
         "silent",
@@ -71,6 +74,7 @@ class Endpoint:
         limit: float = math.inf,
         line: Line | None = None,
         circuit: Circuit | None = None,
+        make_circuit: Callable[[], Circuit] | None = None,
     ) -> None:
         self.address = address
         self.label = str(address)
@@ -79,7 +83,10 @@ class Endpoint:
         self.tier = tier
         """Lower tiers are used first (SRV priority)."""
         self.slots = Slots(limit, line)
-        self.circuit = circuit
+        self.make_circuit = make_circuit
+        """Makes the circuit when somebody first looks at it: of ten thousand endpoints few are ever called."""
+        if make_circuit is None:
+            self.circuit = circuit
         self.adaptive: AdaptiveSlots | None = None
         """What moves the limit of `slots` with what is learnt of the endpoint; None where nothing does."""
         self.latency: float | None = None
@@ -101,6 +108,19 @@ class Endpoint:
         """Too few of its service are well: calls come here whatever is said of its health."""
         self.fit = True
         """Present, healthy, not draining, not ejected: what does not change from call to call."""
+
+    if not TYPE_CHECKING:  # pragma: no branch  # it would hide every mistyped name
+
+        def __getattr__(self, name: str) -> object:
+            """Make what was left out: only the circuit's slot is ever empty, and only until it is first read."""
+            if name != "circuit" or self.make_circuit is None:
+                raise AttributeError(name)
+            with self.slots.lock:
+                try:  # another thread may have been faster, and two circuits would count apart
+                    return object.__getattribute__(self, name)
+                except AttributeError:
+                    self.circuit = self.make_circuit()
+                    return self.circuit
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.label}>"

@@ -29,7 +29,7 @@ class Panic:
         self.on = False
         self.total = 0
         self._sick: set[Endpoint] = set()
-        self._members: tuple[Endpoint, ...] = ()
+        self._members: frozenset[Endpoint] = frozenset()
         self._lock = threading.Lock()
 
     @property
@@ -40,15 +40,17 @@ class Panic:
     def update(self, endpoints: Iterable[Endpoint], /) -> bool | None:
         """Take over a new set; who leaves is in no panic any more."""
         with self._lock:
-            before = self._members
-            self._members = tuple(endpoints)
+            before, self._members = self._members, frozenset(endpoints)
             self.total = len(self._members)
-            self._sick = {endpoint for endpoint in self._members if not endpoint.well}
-            change = self._decide_locked()
-            for endpoint in before:
+            joined = self._members - before
+            self._sick = (self._sick & self._members) | {endpoint for endpoint in joined if not endpoint.well}
+            was_on, change = self.on, self._decide_locked()
+            for endpoint in before - self._members if was_on else ():
                 endpoint.mark(panic=False)
-            for endpoint in self._members:
-                endpoint.mark(panic=self.on)
+            # Of ten thousand that stay none is touched for the sake of one that comes.
+            for endpoint in joined if change is None else self._members:
+                if endpoint.panic is not self.on:
+                    endpoint.mark(panic=self.on)
             return change
 
     def changed(self, endpoint: Endpoint, /) -> bool | None:

@@ -63,7 +63,7 @@ class Fitness:
         self._line = room.line
         self._emit = emit
         self._clock = runtime
-        self._members: tuple[Endpoint, ...] = ()
+        self._members: frozenset[Endpoint] = frozenset()
         self._handle: Handle | None = None
         if slow_start is not None:
             room.on_closed = self.came_back
@@ -74,21 +74,18 @@ class Fitness:
 
     def update(self, endpoints: Sequence[Endpoint], /) -> None:
         """Take over a new set. Who joins others is eased in; a set that is wholly new begins at full."""
-        before, self._members = self._members, tuple(endpoints)
-        there = frozenset(self._members)
-        known = frozenset(before)
+        before, self._members = self._members, frozenset(endpoints)
+        joined = self._members - before
         if self._ejection is not None:
-            self._told(self._ejection.update(self._members))
-            for endpoint in before:
-                if endpoint not in there:
-                    endpoint.mark(ejected=False)  # it is forgotten here; should it come back, it comes as new
+            self._told(self._ejection.update(endpoints))
+            for endpoint in before - self._members:
+                endpoint.mark(ejected=False)  # it is forgotten here; should it come back, it comes as new
         if self.slow_start is not None:
             self.slow_start.keep(self._members)
-            if known & there:
+            if len(joined) < len(self._members):
                 now = self._clock.now()
-                for endpoint in self._members:
-                    if endpoint not in known:
-                        self.slow_start.began(endpoint, now)
+                for endpoint in joined:
+                    self.slow_start.began(endpoint, now)
         self._panicking(self.panic.update(self._members))
 
     def health_changed(self, endpoint: Endpoint, /) -> None:

@@ -92,8 +92,8 @@ class Transport(_TransportBase, httpx.BaseTransport):
         upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
             self._close(old)
-        while upstream.roster.departed:
-            self._exchange.close_endpoint(upstream.roster.departed.popleft())
+        for endpoint in upstream.roster.leaving():
+            self._exchange.close_endpoint(endpoint)
         whole = self._whole()
         call, chain = upstream.call_for(request, whole)
         try:
@@ -180,8 +180,8 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
         upstream, dropped = self._upstreams.of(url, self._make, asked)
         for old in dropped:
             await self._close(old)
-        while upstream.roster.departed:
-            await self._exchange.close_endpoint(upstream.roster.departed.popleft())
+        for endpoint in upstream.roster.leaving():
+            await self._exchange.close_endpoint(endpoint)
         whole = self._whole()
         call, chain = upstream.call_for(request, whole)
         try:

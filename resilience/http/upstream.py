@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from resilience.balancing.limited_room import LimitedRoom
@@ -155,15 +156,11 @@ class Upstream:
             await self.directory.renewed(call.runtime, min(PATIENCE, call.remaining()))
 
     def _endpoint(self, address: Address) -> Endpoint:
-        circuit = self.service.circuit
-        endpoint = Endpoint(
-            address,
-            limit=self._limit,
-            line=self.line,
-            circuit=None if circuit is None else circuit.fresh(draw=self.runtime.random),
-        )
+        template = self.service.circuit
+        make = None if template is None else partial(template.fresh, draw=self.runtime.random)
+        endpoint = Endpoint(address, limit=self._limit, line=self.line, make_circuit=make)
         limit_endpoint(endpoint, self.service, self._limit)
-        if self.directory is not None and address == Address(self.target.host, self.target.port):
+        if address.host == self.target.host and address.port == self.target.port and self.directory is not None:
             endpoint.route = NamedRoute(self.roster, self.directory)
         return endpoint
 

@@ -16,9 +16,11 @@ probe without a verdict gives its place back; one that never returns loses it wh
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resilience.core.outcome import Blame, Sent
 from resilience.core.tally import Tally
@@ -35,6 +37,9 @@ PROBE_LEASE = 30.0
 # The only endpoint of a service is never shut out for longer than this, in seconds: there is nowhere else to go.
 SOLE_MAX_OPEN = 5.0
 _SLICES = 10
+_BEFORE = -sys.maxsize  # the slice of a circuit that has heard no verdict yet
+_EMPTY = Tally()  # stands for slices without calls; never stepped, because the newest slice has one of its own
+_UNUSED: list[Any] = []  # the counters of a circuit that has heard no verdict yet; never written to
 
 
 class Circuit:
@@ -45,25 +50,9 @@ class Circuit:
     """
 
     __slots__ = (
-        "_bad",
-        "_before_run",
-        "_draw",
-        "_failures",
-        "_generation",
-        "_good",
-        "_lock",
-        "_openings",
-        "_passed",
-        "_probes",
-        "_slice",
-        "_slice_ends",
-        "_succeed",
-        "_until",
-        "_width",
-        "options",
-        "sole",
-        "state",
-    )
+        "_bad", "_before_run", "_draw", "_failures", "_generation", "_good", "_lock", "_openings", "_passed",
+        "_probes", "_slice", "_slice_ends", "_succeed", "_until", "_width", "options", "sole", "state",
+    )  # fmt: skip
 
     def __init__(
         self, options: CircuitOptions, *, sole: bool = False, draw: Callable[[], float] = random.random
@@ -75,12 +64,13 @@ class Circuit:
         self._lock = threading.Lock()
         self._generation = 0
         self._width = max(options.window / _SLICES, 1e-6)  # finer slices would have numbers beyond floats
-        self._slice = 0
-        self._slice_ends = self._width
-        self._good = [Tally() for _ in range(_SLICES)]
+        # Counters are made for the first verdict: of ten thousand endpoints few are called before they leave.
+        self._slice = _BEFORE
+        self._slice_ends = -math.inf
+        self._good: list[Tally] = _UNUSED
         """Counted without the lock: most calls succeed, and every one of them comes by here."""
-        self._succeed = self._good[0].step
-        self._bad = [0] * _SLICES
+        self._succeed: Callable[[], int] = int
+        self._bad: list[int] = _UNUSED
         self._failures = 0
         """Failures that count towards a run, ever: only raised, and under the lock."""
         self._before_run = 0
@@ -88,7 +78,7 @@ class Circuit:
         self._openings = 0
         """How often it opened since it was last closed: the exponent of the back-off."""
         self._until = 0.0
-        self._probes: list[Permit] = []
+        self._probes: list[Permit] = _UNUSED
         """Probes under way, in the half-open state."""
         self._passed = 0
         """Probes that succeeded in this half-open round."""
@@ -276,19 +266,26 @@ class Circuit:
         if state is CLOSED:
             self._openings = 0
         if state is not OPEN:
-            self._good = [Tally() for _ in range(_SLICES)]
-            self._succeed = self._good[self._slice % _SLICES].step
-            self._bad = [0] * _SLICES
+            self._clear_locked()
         self.state = state
         return Transition(state, reason)
 
+    def _clear_locked(self) -> None:
+        self._good, self._bad = [_EMPTY] * _SLICES, [0] * _SLICES
+        self._begin_locked()
+
     def _turn_locked(self, number: int) -> None:
+        if not self._bad:
+            self._clear_locked()
         for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
-            self._good[passed % _SLICES] = Tally()
-            self._bad[passed % _SLICES] = 0
+            self._good[passed % _SLICES], self._bad[passed % _SLICES] = _EMPTY, 0
         self._slice = number
         self._slice_ends = (number + 1) * self._width
-        self._succeed = self._good[number % _SLICES].step
+        self._begin_locked()
+
+    def _begin_locked(self) -> None:
+        current = self._good[self._slice % _SLICES] = Tally()
+        self._succeed = current.step
 
     def _successes(self) -> int:
         return sum(tally.value for tally in self._good)

@@ -166,6 +166,59 @@ def test_no_burst_to_one_that_comes_back() -> None:
     assert Counter(picks(robin, 8)) == {a: 4, b: 2, c: 2}
 
 
+def test_what_a_weighted_turn_costs_grows_with_the_weights_and_not_with_the_endpoints() -> None:
+    known = endpoints(*[1.0, 2.0, 5.0] * 80)
+    robin = balancer(known)
+    (schedule,) = robin._tiers
+    assert len(schedule._heap) == 3  # type: ignore[union-attr]
+    seen = Counter(picks(robin, 640))
+    assert all(seen[endpoint] == endpoint.weight for endpoint in known)
+
+
+@pytest.mark.parametrize("weights", [(1, 2), (1, 1, 3), (2, 2, 5, 5), (1, 3, 3, 7)])
+def test_a_turn_passed_over_because_the_call_had_been_there_is_kept_for_the_next_call(weights: tuple[int, ...]) -> None:
+    known = endpoints(*weights)
+    robin = balancer(known)
+    cycle = sum(weights)
+    seen = Counter(picks(robin, cycle))
+    for tried in known:
+        seen.update(picks(robin, 1, [tried]))
+    seen.update(picks(robin, 3 * cycle - len(known)))
+    assert all(abs(seen[endpoint] - 4 * endpoint.weight) <= 1 for endpoint in known)
+
+
+def test_one_that_is_owed_a_turn_loses_it_when_it_cannot_take_it() -> None:
+    a, b, c = known = endpoints(4, 1, 1)
+    robin = balancer(known)
+    assert picks(robin, 1, [a]) != [a]
+    a.mark(healthy=False)
+    assert Counter(picks(robin, 10)) == {b: 5, c: 5}
+    robin.update([*known, *endpoints(4, first=9)])
+    a.mark(healthy=True)
+    assert picks(robin, 12).count(a) in {4, 5}
+
+
+def test_one_that_is_owed_a_turn_keeps_it_over_an_update() -> None:
+    a, b = known = endpoints(1, 3)
+    robin = balancer(known)
+    assert picks(robin, 1, [a]) == [b]
+    robin.update([*known, *endpoints(3, first=9)])
+    assert picks(robin, 1) == [a]
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1, 2, 1, 2)])
+def test_updates_between_weighted_picks_do_not_starve_anybody(weights: tuple[int, ...]) -> None:
+    known = endpoints(*weights)
+    robin = balancer(known)
+    extra = endpoints(1, 2, first=9)
+    seen: Counter[Endpoint | None] = Counter()
+    for round_ in range(600):
+        robin.update(known + extra[: round_ % 3])
+        seen.update(picks(robin, 1))
+    by_weight = [seen[endpoint] / endpoint.weight for endpoint in known]
+    assert max(by_weight) <= 1.25 * min(by_weight)
+
+
 def test_turns_that_others_draw_meanwhile_hide_nothing() -> None:
     a, b, c = known = endpoints(1, 1, 1)
     robin = balancer(known)

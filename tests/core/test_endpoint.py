@@ -1,5 +1,8 @@
 """An endpoint names each cause of not being ready."""
 
+import threading
+import time
+
 import pytest
 
 from resilience.core.endpoint import Address, Endpoint
@@ -31,6 +34,36 @@ def test_lasting_causes(change, cause):
     endpoint.mark(healthy=True, draining=False, ejected=False)
     assert endpoint.ready(0.0)
     assert endpoint.not_ready_because(0.0) == ()
+
+
+def test_a_circuit_is_made_when_somebody_looks_at_it_and_once():
+    made = []
+
+    def make():
+        time.sleep(0)  # lets another thread in
+        made.append(Circuit(CircuitOptions()))
+        return made[-1]
+
+    endpoint = Endpoint(Address("10.0.0.1", 80), make_circuit=make)
+    endpoint.mark(draining=True, healthy=False)
+    endpoint.observe(0.1)
+    assert not endpoint.ready(0.0)
+    assert not made, "of an endpoint that takes no calls nobody looks at it"
+    start, found = threading.Barrier(8), []
+
+    def look():
+        start.wait()
+        found.append(endpoint.circuit)
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert found == made * 8
+    with pytest.raises(AttributeError, match="cirquit"):
+        _ = endpoint.cirquit
 
 
 def test_full_and_open():

@@ -1,5 +1,6 @@
 """From answers to endpoints: a name becomes a fleet and one origin again, and who comes back is who left."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from resilience.core.events import EndpointsChanged
 from resilience.core.outcome import BAD
 from resilience.core.resolution import Replica, Resolution, Target
 from resilience.discovery.failures import ResolutionError
-from resilience.http.roster import MEMORY, NamedRoute, Roster
+from resilience.http.roster import LEAVING, MEMORY, NamedRoute, Roster
 from resilience.policies.circuit import Circuit
 from resilience.policies.permits import CircuitOptions
 from resilience.runtimes.blocking import BLOCKING, run_blocking
@@ -170,3 +171,53 @@ def test_an_answer_that_stood_for_a_moment_only_is_none() -> None:
     with pytest.raises(NoEndpointsError) as caught:
         world.addresses()
     assert caught.value.service == "web.internal:80"
+
+
+def test_one_that_is_listed_twice_is_one_endpoint_and_the_first_line_counts() -> None:
+    world = World()
+    twice = (
+        Replica(Address("10.0.0.1", 80), weight=3.0),
+        Replica(Address("10.0.0.1", 80)),
+        Replica(Address("10.0.0.1", 81)),
+    )
+    for ttl in (1.0, 2.0):
+        world.roster.adopt(Resolution(twice, ttl, "dns"))
+        assert [(it.label, it.weight) for it in world.roster.endpoints] == [("10.0.0.1:80", 3.0), ("10.0.0.1:81", 1.0)]
+    assert len(world.sets) == 1
+
+
+def test_another_weight_is_told_and_changes_nobody() -> None:
+    world = World()
+    world.roster.adopt(fleet("10.0.0.1", "10.0.0.2"))
+    before = world.roster.endpoints
+    lighter = Replica(Address("10.0.0.2", 80), weight=1.0, tier=1)
+    world.roster.adopt(Resolution((Replica(Address("10.0.0.1", 80), weight=2.0, tier=1), lighter), 10.0, "dns"))
+    assert world.roster.endpoints == before
+    assert [endpoint.weight for endpoint in before] == [2.0, 1.0]
+    assert len(world.sets) == 2
+    assert world.events[-1] == EndpointsChanged("web.internal:80", ("10.0.0.2:80",), ("10.0.0.2:80",), 2, "dns")
+
+
+def test_an_update_of_many_makes_only_what_is_new() -> None:
+    world, made = World(), []
+    make = world.roster._make
+    world.roster._make = lambda address: (made.append(address.host), make(address))[1]  # type: ignore[func-returns-value]
+    hosts = [f"10.0.{number >> 8}.{number & 255}" for number in range(1000)]
+    world.roster.adopt(fleet(*hosts[:900]))
+    before = world.roster.endpoints
+    made.clear()
+    world.roster.adopt(fleet(*hosts[100:]))
+    assert made == hosts[900:]
+    assert world.roster.endpoints[:800] == before[100:]
+    assert list(world.roster.departed) == list(before[:100])
+
+
+def test_one_call_closes_the_connections_of_a_few_that_have_left() -> None:
+    world = World()
+    hosts = [f"10.0.0.{number}" for number in range(100)]
+    world.roster.adopt(fleet(*hosts))
+    left = world.roster.endpoints[1:]
+    world.roster.adopt(fleet(hosts[0]))
+    closed = [list(world.roster.leaving()) for _ in range(5)]
+    assert [len(some) for some in closed] == [LEAVING, LEAVING, LEAVING, 99 - 3 * LEAVING, 0]
+    assert tuple(itertools.chain(*closed)) == left
