@@ -1,6 +1,7 @@
 """An engine for all tests here; without one to be had, they say what is missing."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.docker.engine import Engine, missing
+
+CACHE = Path(os.environ.get("RESILIENCE_TEST_CACHE") or Path(sys.prefix) / "cache")
+"""Where the base image is kept from run to run: in the virtual environment, unless told otherwise."""
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +22,10 @@ def engine() -> Iterator[Engine]:
         pytest.skip(lack)
     made = Engine(Path(tempfile.mkdtemp(prefix="engine-")))  # not pytest's: it would tidy up under the engine
     try:
+        made.start(apart=False)  # pip asks its index
+        made.build(CACHE / "debian-python.tar")
+        made.halt()
         made.start()
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        made.build(cache / "resilience-tests" / "debian-python.tar")
         yield made
     finally:
         made.stop()
