@@ -50,4 +50,5 @@ async def api(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-app = App(api, grace=3.0, about={"serviceId": "web", "version": VERSION})
+# Longer than until nobody calls any more: two probes a second apart, of a second each, and 2 s of addresses' life.
+app = App(api, grace=5.0, about={"serviceId": "web", "version": VERSION})

@@ -48,7 +48,8 @@ class Traffic:
     def __init__(self, engine: Engine, network: str, name: str) -> None:
         script = Path(__file__).with_name("load.py")
         self._running = engine.begin(
-            "run", "--rm", "--interactive", "--no-healthcheck", "--network", network, "--volume", f"{script}:/load.py:ro",
+            "run", "--rm", "--interactive", "--no-healthcheck", "--network", network,
+            "--volume", f"{script}:/load.py:ro", "--env", "PYTHONPATH=/app",
             IMAGE, "python", "/load.py", name, str(RATE),
         )  # fmt: skip
         self._heard("begin")
