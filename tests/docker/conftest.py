@@ -1,6 +1,7 @@
 """An engine for all tests here; without one to be had, they say what is missing."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ def engine() -> Iterator[Engine]:
     lack = missing()
     if lack:
         pytest.skip(lack)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as with Ctrl-C: all is taken away
     made = Engine(Path(tempfile.mkdtemp(prefix="engine-")))  # not pytest's: it would tidy up under the engine
     try:
         made.start(apart=False)  # pip asks its index
@@ -29,6 +31,7 @@ def engine() -> Iterator[Engine]:
         yield made
     finally:
         made.stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ def lossless(result: Result, notes: Path, *, posts_failed: bool = False) -> None
         f"{len(result.sum('answered'))} replicas answered: "
         + ", ".join(f"{key} {phase['answered']}" for key, phase in result.phases.items())
     )
-    for line in result.all("failed") + failed:
+    # What is kept of the description: the endpoints as they were in the end.
+    for line in [*result.all("failed"), *failed, *(it for it in result.described.splitlines() if ", circuit " in it)]:
         print(line)
     assert result.all("failed") == []
     assert twice == []
