@@ -21,7 +21,16 @@ DECISIONS := $(shell sed -e 's/\#.*//' .ci/decisions | tr -s ' \n' ',' | sed -e 
 DEBIAN := bind9 dnsmasq-base iproute2 nftables
 
 # What test-docker needs of one; it starts an engine of its own and pulls nothing.
-ENGINE := docker.io docker-compose debootstrap iptables
+ENGINE := docker.io docker-compose debootstrap iproute2 iptables
+
+# Debian packages, where root and apt-get are to be had.
+define debian
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(1) >/dev/null 2>&1; then \
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	policy=/usr/sbin/policy-rc.d; [ -e $$policy ] || { : nothing is to be started as a service; \
+		printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }; \
+	apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(1) >/dev/null; fi
+endef
 
 # The scoreboard's proxies; Caddy comes from PyPI. What is missing is left out, and named.
 PROXIES := haproxy nginx-light
@@ -53,20 +62,14 @@ test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy;
 	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
 
 test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \
-		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
-		policy=/usr/sbin/policy-rc.d; [ -e $$policy ] || { : nothing is to be started as a service; \
-			printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }; \
-		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(DEBIAN) >/dev/null; fi
+	@$(call debian,$(DEBIAN))
 	@# What is judged against the clock gets a second chance on a shared machine, and the output says so. The balancers'
 	@# bad days are measurements: benchmarks/balancing_lab.py, or by hand `pytest tests/real/balancing`.
 	$(BIN)/python -m pytest tests/real --ignore=tests/real/balancing \
 		|| { echo "Second chance, for what failed:"; $(BIN)/python -m pytest tests/real --ignore=tests/real/balancing --last-failed --last-failed-no-failures none; }
 
 test-docker: .venv/dev.stamp ## Compose and Swarm, on a Docker engine of its own; as root, installs Debian packages
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(ENGINE) >/dev/null 2>&1; then \
-		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
-		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(ENGINE) >/dev/null; fi
+	@$(call debian,$(ENGINE))
 	$(BIN)/python -m pytest tests/docker
 
 bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; writes benchmarks/RESULTS.md

@@ -13,8 +13,14 @@ WEB = os.environ.get("WEB", "web")
 
 logs.configure()
 
-# Docker's nameserver says that each answer is good for 600 s; here new replicas are found within two.
-service = resilience.Service(discovery=resilience.Dns(min_ttl=1, max_ttl=2), balancer=resilience.PeakEwma())
+service = resilience.Service(
+    # Docker's nameserver says that each answer is good for 600 s; here new replicas are found within two.
+    discovery=resilience.Dns(min_ttl=1, max_ttl=2),
+    # Compose's nameserver goes on naming replicas that drain, until they have ended; their /readyz tells. However many
+    # do at the same time (six scaled down to two): they mean it, so no panic.
+    health=resilience.HealthCheck("/readyz", interval=1.0),
+    panic=0,
+)
 client = resilience.AsyncClient(services={WEB: service}, timeout=2.0)
 
 

@@ -1,5 +1,6 @@
-"""A service with replicas: answers with its name, and notes every POST in a file if it is told one."""
+"""A service with replicas: answers with its name after WORK seconds, and notes every POST in a file if told one."""
 
+import asyncio
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import structlog
 from resilience.health import App
 
 NOTES = os.environ.get("NOTES")
+WORK = float(os.environ.get("WORK", "0"))
 NAME = socket.gethostname()
 VERSION = os.environ.get("VERSION", "1")
 
@@ -32,9 +34,11 @@ async def api(scope, receive, send):
     if scope["method"] == "POST" and NOTES:
         with open(NOTES, "ab", buffering=0) as file:  # noqa: ASYNC230, PTH123 - one write, appended as a whole
             file.write(headers.get(b"x-request-id", b"?") + b"\n")
+    await asyncio.sleep(WORK)
     body = json.dumps({"server": NAME, "version": VERSION}).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
 
-app = App(api, grace=3.0, about={"serviceId": "web", "version": VERSION})
+# Longer than until nobody calls any more: two probes a second apart, of a second each, and 2 s of addresses' life.
+app = App(api, grace=5.0, about={"serviceId": "web", "version": VERSION})

@@ -158,10 +158,10 @@ class Room(Settling):
 
         if call.hedging:
             return self._beside(call, now)
-        if not call.repeatable:
-            attempt = self._at_a_closed_circuit(call, usable, now)
-            if attempt is not None:
-                return attempt
+        if call.tried and (attempt := self._at_one_that_answers(call, usable, now)):
+            return attempt
+        if not call.repeatable and (attempt := self._at_a_closed_circuit(call, usable, now)):
+            return attempt
         if call.tried and self._only_full(call, now):
             return None
         return self._at_any(call, usable, now) or self._at_one_that_hangs(call, fit, now)
@@ -176,6 +176,13 @@ class Room(Settling):
             if attempt is not None:
                 return attempt
         return None
+
+    def _at_one_that_answers(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
+        # Else three newcomers that do not listen yet would use up a call's attempts while others serve.
+        def proven(endpoint: Endpoint) -> bool:
+            return endpoint.answers and endpoint.usual is not None and endpoint not in call.tried and usable(endpoint)
+
+        return self._at_any(call, proven, now)
 
     def _at_one_that_hangs(self, call: RoutedCall, fit: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         silent = any(endpoint.silent >= SILENT for endpoint in self.endpoints)

@@ -2,7 +2,7 @@
 
 ::
 
-    HEALTHCHECK --interval=5s --timeout=2s CMD ["python", "-m", "resilience", "health", "http://127.0.0.1:8080/readyz"]
+    HEALTHCHECK --interval=5s --timeout=10s CMD ["python", "-m", "resilience", "health", "http://127.0.0.1:8080/readyz"]
 
 One GET, one line, and exit code 0 or 1, whatever goes wrong: Docker reserves 2.
 """

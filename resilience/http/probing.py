@@ -82,6 +82,7 @@ class Prober:
 
     def _begin(self, endpoint: Endpoint) -> tuple[HealthState, Handle]:
         state = HealthState(self._check, now=self._clock.now())
+        state.healthy = endpoint.healthy  # one that left while it was not comes back so, until a probe passes
         wait, probe = partial(_wait, state, self._clock), partial(self._probe, endpoint, state)
         return state, self._lease.every(wait, probe, name=f"probe {endpoint.label}")
 

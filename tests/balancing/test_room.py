@@ -409,6 +409,27 @@ def test_a_retry_queues_for_an_untried_endpoint_rather_than_go_back() -> None:
     assert call.tried[-1] is other
 
 
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_second_send_goes_to_who_has_been_answering_rather_than_to_a_newcomer(repeatable: bool) -> None:
+    house = House(6, limit=9)
+    serving, failing = house.endpoints[4], house.endpoints[5]
+    for endpoint in (serving, failing):
+        endpoint.usual = 0.02
+    failing.answers = False
+    for _ in range(6):  # wherever round robin is
+        call = house.call(repeatable=repeatable)
+        call.tried = (house.endpoints[0],)
+        house.send(call, good)
+        assert call.tried[-1] is serving
+        for newcomer in house.endpoints[:4]:
+            newcomer.usual = None
+    house.room.update(house.endpoints[:4])  # nobody is left who has been: any other will do
+    call = house.call()
+    call.tried = (house.endpoints[0],)
+    house.send(call, good)
+    assert call.tried[-1] is not house.endpoints[0]
+
+
 def test_elsewhere_tells_what_is_left_to_try() -> None:
     house = House(2, circuit=CircuitOptions())
     call = house.call()

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.docker.engine import IMAGE, ROOT, Engine
+from tests.docker.traffic import LEFT, Traffic, hosts, lossless, until
 
 pytestmark = pytest.mark.timeout(900)
 PROJECT = "resilience"
-RATE, SECONDS = 100, 60
+NETWORK = f"{PROJECT}_default"
 
 
 class Project:
@@ -21,16 +21,15 @@ class Project:
 
     def __init__(self, engine: Engine, folder: Path, notes: Path) -> None:
         self.engine = engine
-        self.notes = notes / "posts"
+        self.notes = notes
         self._extra = folder / "extra.yml"
-        service = {"environment": {"NOTES": "/notes/posts"}, "volumes": [f"{notes}:/notes"]}
-        self._services: dict[str, Any] = {"web": service}
+        service = {"environment": {"NOTES": "/notes/posts", "WORK": "0.1"}, "volumes": [f"{notes}:/notes"]}
+        self._services: dict[str, Any] = {"web": service, "front": {"image": f"{IMAGE}:1"}}
         self.image(1)
 
     def image(self, version: int) -> None:
         """Have the replicas made of another image from now on."""
         self._services["web"]["image"] = f"{IMAGE}:{version}"
-        self._services["front"] = {"image": f"{IMAGE}:1"}
         self._extra.write_text(json.dumps({"version": "3.8", "services": self._services}), encoding="utf-8")
 
     def compose(self, *arguments: str) -> str:
@@ -38,125 +37,160 @@ class Project:
         files = ["-f", str(ROOT / "examples/containers/compose.yml"), "-f", str(self._extra)]
         return str(self.engine.run("docker-compose", "-p", PROJECT, *files, *arguments).stdout)
 
-    def scale(self, count: int) -> None:
+    def scale(self, count: int, *services: str) -> None:
         """Have so many replicas."""
-        self.compose("up", "-d", "--no-build", "--no-recreate", "--scale", f"web={count}", "web", "front")
+        only = ("--no-build", "--no-recreate", "--no-deps")
+        self.compose("up", "-d", *only, "--scale", f"web={count}", "web", *services)
 
-    def replicas(self) -> list[str]:
-        """Return the identities of the replicas that run."""
-        return self.compose("ps", "-q", "web").split()
+    def healthy(self, service: str = "web") -> list[str]:
+        """Return the identities of the containers that say that they are healthy."""
+        return self.engine.docker(
+            "ps", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.service={service}",
+            "--filter", "health=healthy",
+        ).split()  # fmt: skip
 
-    def settled(self, service: str, count: int) -> None:
+    def settled(self, count: int, service: str = "web") -> None:
         """Wait until so many containers of a service say that they are healthy."""
-        for _ in range(600):
-            states = [
-                self.engine.docker("inspect", "-f", "{{.State.Health.Status}}", identity)
-                for identity in self.compose("ps", "-q", service).split()
-            ]
-            if states.count("healthy") >= count:
-                return
-            time.sleep(0.1)
-        pytest.fail(f"{service}: {states}")
+        until(lambda: len(self.healthy(service)) == count, f"{count} of {service} healthy")
 
-    def load(self) -> Any:
-        """Begin the load, in a container of the same network; return it once it calls."""
-        running = self.engine.begin(
-            "run", "--rm", "--network", f"{PROJECT}_default", "-v", f"{Path(__file__).parent}/load.py:/load.py:ro",
-            IMAGE, "python", "/load.py", "web", str(RATE), str(SECONDS),
-        )  # fmt: skip
-        assert running.stdout is not None
-        assert running.stdout.readline().strip() == "ready", running.communicate()[1]
-        return running
+    def address(self, identity: str) -> str:
+        """Return a container's address."""
+        return self.engine.docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", identity)
+
+    def said(self, identity: str) -> list[dict[str, Any]]:
+        """Return what a container has logged, every line of it."""
+        done = self.engine.run("docker", "logs", identity)
+        return [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
 
 
 @pytest.fixture
 def project(engine: Engine, tmp_path: Path, notes: Path) -> Iterator[Project]:
     made = Project(engine, tmp_path, notes)
     try:
-        made.scale(2)
-        made.settled("web", 2)
+        made.scale(2, "front")
+        made.settled(2)
         yield made
     finally:
         made.compose("down", "-v", "-t", "1")
 
 
-def result_of(running: Any, project: Project) -> dict[str, Any]:
-    """Return what the load says; nothing that may be repeated has failed, and no POST was made twice."""
-    out, err = running.communicate(timeout=SECONDS + 120)
-    assert running.returncode == 0, err[-3000:]
-    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    assert found["failed"] == []
-    seen = Counter(project.notes.read_text(encoding="utf-8").split())
-    assert [name for name, times in seen.items() if times > 1] == []
-    assert len(seen) >= found["posts"]["answered"]
-    return found
+@pytest.fixture
+def traffic(project: Project) -> Iterator[Traffic]:
+    made = Traffic(project.engine, NETWORK, "web")
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
-def test_scaled_up_and_down(project: Project) -> None:
-    running = project.load()
-    time.sleep(5)
+def test_scaled_up_and_down(project: Project, traffic: Traffic) -> None:
+    time.sleep(2)
     project.scale(6)
-    time.sleep(20)
+    project.settled(6)
+    time.sleep(LEFT)
+    traffic.phase("six")
+    six = project.healthy()
+    time.sleep(2)
     project.scale(2)
-    found = result_of(running, project)
-    assert len(found["answered"]) == 6
-    assert found["posts"].get("failed", 0) == 0
-    assert "a fleet of 2" in found["described"]
+    time.sleep(LEFT)
+    traffic.phase("two")
+    two = project.healthy()
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, project.notes)
+    assert (len(six), len(two)) == (6, 2)
+    assert result.answered("six") == hosts(six)
+    assert result.answered("two") == hosts(two)
+    assert result.phases["two"]["addresses"].keys() == {project.address(identity) for identity in two}
+    assert "a fleet of 2" in result.described
 
 
-def test_another_image_replica_by_replica(project: Project) -> None:
-    project.scale(3)
-    project.settled("web", 3)
-    running = project.load()
-    time.sleep(3)
+def test_another_image_replica_by_replica(project: Project, traffic: Traffic) -> None:
     project.image(2)
-    old = project.replicas()
+    old = project.healthy()
     # Compose itself would stop them all at once: so one new for each old, and then the old one goes.
-    for number, identity in enumerate(old, 1):
-        project.scale(3 + 1)
-        project.settled("web", 4)
-        project.engine.docker("stop", "-t", "15", identity)
+    for identity in old:
+        project.scale(3)
+        project.settled(3)
+        project.engine.docker("stop", "--time", "15", identity)
         project.engine.docker("rm", identity)
-        assert len(project.replicas()) == 3, number
-    found = result_of(running, project)
-    assert found["versions"].keys() == {"1", "2"}
-    assert found["posts"].get("failed", 0) == 0
+    time.sleep(LEFT)
+    traffic.phase("new")
+    new = project.healthy()
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, project.notes)
+    assert len(new) == 2
+    assert not set(old) & set(new)
+    assert result.phases["begin"]["versions"].keys() == {"1", "2"}
+    assert result.phases["new"]["versions"].keys() == {"2"}
+    assert result.answered("new") == hosts(new)
 
 
-def test_killed(project: Project) -> None:
+def test_killed(project: Project, traffic: Traffic) -> None:
     project.scale(4)
-    project.settled("web", 4)
-    running = project.load()
-    time.sleep(5)
-    for identity in project.replicas()[:3]:
-        project.engine.docker("kill", "-s", "KILL", identity)
-        time.sleep(5)
-    project.scale(4)
-    found = result_of(running, project)
-    assert found["calls"] == RATE * SECONDS
+    project.settled(4)
+    four = project.healthy()
+    time.sleep(LEFT)
+    traffic.phase("kills")
+    begun = {identity: project.engine.docker("inspect", "-f", "{{.State.StartedAt}}", identity) for identity in four}
+    for identity in four * 2:
+        project.engine.kill(identity)
+        time.sleep(2)
+    project.settled(4)
+    time.sleep(LEFT)
+    traffic.phase("after")
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, project.notes, posts_failed=True)
+    assert result.phases["kills"]["helped"] > 0  # there were calls under way where it was killed
+    assert result.answered("after") == hosts(four)
+    for identity in four:  # by the engine, since it is told to: the same containers
+        assert project.engine.docker("inspect", "-f", "{{.State.StartedAt}}", identity) != begun[identity]
 
 
 def test_the_service_in_front_is_ready_by_what_it_knows(project: Project) -> None:
     def ask(path: str) -> tuple[int, Any]:
-        code = (
-            "import httpx; r = httpx.get('http://front:8080"
-            + path
-            + "', timeout=10); print(r.status_code); print(r.text)"
-        )
-        said = project.engine.docker(
-            "run", "--rm", "--network", f"{PROJECT}_default", IMAGE, "python", "-c", code
-        ).splitlines()
+        code = f"import httpx; r = httpx.get('http://front:8080{path}', timeout=9); print(r.status_code); print(r.text)"
+        said = project.engine.docker("run", "--rm", "--network", NETWORK, IMAGE, "python", "-c", code).splitlines()
         return int(said[0]), json.loads(said[1])
 
-    project.settled("front", 1)
+    project.settled(1, "front")
     assert ask("/readyz")[1]["checks"] == {"web": [{"status": "pass", "output": "not called yet"}]}
     status, body = ask("/")
     assert (status, body["version"]) == (200, "1")
     assert ask("/readyz")[1]["status"] == "pass"
+    front = project.said(project.healthy("front")[0])
+    assert "endpoints_changed" in {line["event"] for line in front}  # the library speaks the same log
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in front)
 
 
-def test_containers_are_nobody_in_particular(project: Project) -> None:
-    identity = project.replicas()[0]
-    assert project.engine.docker("exec", identity, "id", "-un") == "app"
-    lines = project.engine.docker("logs", identity).splitlines()
-    assert json.loads(lines[0])["event"] == "lifespan.startup"
+def test_its_health_is_what_our_own_command_says(project: Project) -> None:
+    def health() -> Any:
+        return json.loads(project.engine.docker("inspect", "-f", "{{json .State.Health}}", identity))
+
+    identity = project.healthy()[0]
+    check = project.engine.docker("inspect", "-f", "{{json .Config.Healthcheck.Test}}", identity)
+    assert json.loads(check) == ["CMD", "python", "-m", "resilience", "health", "http://127.0.0.1:8080/readyz"]
+    assert health()["Log"][-1]["ExitCode"] == 0
+    assert health()["Log"][-1]["Output"].startswith("healthy: 200 in ")
+    project.engine.kill(identity, "STOP")
+    until(lambda: health()["Status"] == "unhealthy", "a replica that hangs is unhealthy")
+    assert health()["Log"][-1]["ExitCode"] == 1
+    assert health()["Log"][-1]["Output"].startswith("unhealthy: ")
+    project.engine.kill(identity, "CONT")
+    until(lambda: health()["Status"] == "healthy", "a replica that goes on is healthy")
+
+
+def test_containers_are_nobody_in_particular_and_log_json_to_their_end(project: Project) -> None:
+    identity = project.healthy()[0]
+    status = project.engine.docker("exec", identity, "cat", "/proc/1/status").splitlines()
+    ids = [line.split()[1:] for line in status if line.startswith(("Uid:", "Gid:"))]
+    assert len(ids) == 2
+    assert "0" not in {number for numbers in ids for number in numbers}
+    assert project.engine.run("docker", "exec", identity, "touch", "/app/web.py", check=False).returncode != 0
+    project.engine.docker("stop", "--time", "15", identity)
+    said = project.said(identity)
+    assert [line["event"] for line in said] == ["lifespan.startup", "lifespan.shutdown"]
+    assert all({"event", "level", "timestamp", "version"} <= line.keys() for line in said)
+    assert project.engine.docker("inspect", "-f", "{{.State.ExitCode}}", identity) in {"0", "143"}  # not 137

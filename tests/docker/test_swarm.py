@@ -1,89 +1,172 @@
-"""Swarm: a name is one virtual address, ``tasks.NAME`` is every replica; scaled and updated while calls go on."""
+"""Swarm: a name is one virtual address, ``tasks.NAME`` is every replica; scaled, updated, killed while calls go on."""
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.docker.engine import IMAGE, Engine
+from tests.docker.engine import IMAGE, ROOT, Engine
+from tests.docker.traffic import LEFT, Result, Traffic, hosts, lossless, until
 
 pytestmark = pytest.mark.timeout(900)
-NETWORK = "swarm-test"
-RATE, SECONDS = 100, 60
+NAME = "example"
+NETWORK = f"{NAME}_default"
+
+
+class Stack:
+    """The example's compose file as a stack, with notes of the POSTs."""
+
+    def __init__(self, engine: Engine, folder: Path, notes: Path) -> None:
+        self.engine = engine
+        self.notes = notes
+        mine = {
+            "image": f"{IMAGE}:1",
+            "environment": {"NOTES": "/notes/posts", "WORK": "0.1"},
+            "volumes": [f"{notes}:/notes"],
+        }
+        extra = folder / "extra.yml"
+        networks = {"default": {"attachable": True}}
+        extra.write_text(
+            json.dumps({"version": "3.8", "services": {"web": mine}, "networks": networks}), encoding="utf-8"
+        )
+        files = ["-c", str(ROOT / "examples/containers/compose.yml"), "-c", str(extra)]
+        engine.docker(
+            "stack", "deploy", *files, "--resolve-image", "never", NAME, environment={"WEB": "tasks.web"}
+        )  # fmt: skip
+
+    def containers(self, *filters: str) -> list[str]:
+        """Return the identities of the replicas that run."""
+        service = ("--filter", f"label=com.docker.swarm.service.name={NAME}_web")
+        return self.engine.docker("ps", "--quiet", "--no-trunc", *service, *filters).split()
+
+    def healthy(self) -> list[str]:
+        """Return those that say that they are healthy."""
+        return self.containers("--filter", "health=healthy")
+
+    def settled(self, count: int) -> None:
+        """Wait until so many replicas are healthy, and no others are left."""
+        until(lambda: len(self.healthy()) == len(self.containers()) == count, f"{count} replicas, all healthy")
+
+    def scale(self, count: int) -> None:
+        """Have so many replicas."""
+        self.engine.docker("service", "scale", "--detach", f"{NAME}_web={count}")
+
+    def remove(self) -> None:
+        """Take all of it away."""
+        self.engine.docker("stack", "rm", NAME, check=False)
+        until(lambda: not self.engine.docker("ps", "--quiet"), "no container is left")
+        until(
+            lambda: NETWORK not in self.engine.docker("network", "ls", "--format", "{{.Name}}").split(),
+            "the network is gone",
+        )
+
+
+@pytest.fixture(scope="module")
+def swarm(engine: Engine) -> Iterator[Engine]:
+    engine.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+    try:
+        yield engine
+    finally:
+        engine.docker("swarm", "leave", "--force")
 
 
 @pytest.fixture
-def swarm(engine: Engine, notes: Path) -> Iterator[Engine]:
-    engine.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+def stack(swarm: Engine, tmp_path: Path, notes: Path) -> Iterator[Stack]:
+    made = Stack(swarm, tmp_path, notes)
     try:
-        engine.docker("network", "create", "--driver", "overlay", "--attachable", NETWORK)
-        engine.docker(
-            "service", "create", "--detach", "--name", "web", "--replicas", "2", "--network", NETWORK,
-            "--env", "NOTES=/notes/posts", "--mount", f"type=bind,source={notes},target=/notes",
-            "--stop-grace-period", "15s", "--update-order", "start-first", "--update-delay", "2s",
-            "--no-resolve-image", f"{IMAGE}:1",
-        )  # fmt: skip
-        running(engine, 2)
-        yield engine
+        made.settled(2)
+        yield made
     finally:
-        engine.docker("service", "rm", "web", check=False)
-        engine.docker("swarm", "leave", "--force", check=False)
-        engine.docker("network", "rm", "docker_gwbridge", check=False)
+        made.remove()
 
 
-def running(engine: Engine, count: int) -> None:
-    """Wait until so many replicas run, which in Swarm is once they are healthy."""
-    replicas = ""
-    for _ in range(600):
-        replicas = engine.docker("service", "ls", "--filter", "name=web", "--format", "{{.Replicas}}")
-        if replicas == f"{count}/{count}":
-            return
-        time.sleep(0.1)
-    pytest.fail(f"web: {replicas}")
+@pytest.fixture
+def traffic(stack: Stack) -> Iterator[Traffic]:
+    made = Traffic(stack.engine, NETWORK, "tasks.web")
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
-def load(engine: Engine, name: str, seconds: float = SECONDS) -> Any:
-    begun = engine.begin(
-        "run", "--rm", "--network", NETWORK, "-v", f"{Path(__file__).parent}/load.py:/load.py:ro",
-        IMAGE, "python", "/load.py", name, str(RATE), str(seconds),
-    )  # fmt: skip
-    assert begun.stdout is not None
-    assert begun.stdout.readline().strip() == "ready", begun.communicate()[1]
-    return begun
+def test_scaled_up_and_down(stack: Stack, traffic: Traffic) -> None:
+    time.sleep(2)
+    stack.scale(6)
+    stack.settled(6)
+    time.sleep(LEFT)
+    traffic.phase("six")
+    six = stack.healthy()
+    time.sleep(2)
+    stack.scale(2)
+    stack.settled(2)
+    time.sleep(LEFT)
+    traffic.phase("two")
+    two = stack.healthy()
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, stack.notes)
+    assert (len(six), len(two)) == (6, 2)
+    assert result.answered("six") == hosts(six)
+    assert result.answered("two") == hosts(two)
+    assert len(result.phases["two"]["addresses"]) == 2
+    assert "a fleet of 2" in result.described
 
 
-def result_of(begun: Any) -> dict[str, Any]:
-    out, err = begun.communicate(timeout=SECONDS + 120)
-    assert begun.returncode == 0, err[-3000:]
-    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    return found
+def test_another_image(stack: Stack, traffic: Traffic) -> None:
+    old = stack.healthy()
+    stack.engine.docker("service", "update", "--detach", "--no-resolve-image", "--image", f"{IMAGE}:2", f"{NAME}_web")
+    until(lambda: not set(old) & set(stack.containers()), "the old replicas are gone")
+    stack.settled(2)
+    time.sleep(LEFT)
+    traffic.phase("new")
+    new = stack.healthy()
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, stack.notes)
+    assert result.phases["begin"]["versions"].keys() == {"1", "2"}
+    assert result.phases["new"]["versions"].keys() == {"2"}
+    assert result.answered("new") == hosts(new)
 
 
-def test_scaled_and_updated(swarm: Engine, notes: Path) -> None:
-    begun = load(swarm, "tasks.web")
-    time.sleep(3)
-    swarm.docker("service", "scale", "--detach", "web=6")
-    running(swarm, 6)
-    time.sleep(3)
-    swarm.docker("service", "scale", "--detach", "web=2")
-    time.sleep(8)
-    swarm.docker("service", "update", "--detach", "--no-resolve-image", "--image", f"{IMAGE}:2", "web")
-    found = result_of(begun)
-    assert found["failed"] == []
-    assert len(found["answered"]) >= 6
-    assert found["versions"].keys() == {"1", "2"}
-    seen = Counter((notes / "posts").read_text(encoding="utf-8").split())
-    assert [name for name, times in seen.items() if times > 1] == []
-    assert len(seen) >= found["posts"]["answered"]
+def test_killed(stack: Stack, traffic: Traffic) -> None:
+    stack.scale(4)
+    stack.settled(4)
+    time.sleep(LEFT)
+    traffic.phase("kills")
+    four = stack.healthy()
+    # Swarm names another only once it is healthy, which takes longer than the pause between two kills: one is left.
+    for killed in (four[:3], four[3:]):
+        for identity in killed:
+            stack.engine.kill(identity)
+            time.sleep(2)
+        until(lambda: len(stack.healthy()) == 4, "others have taken their place")
+        time.sleep(LEFT)
+    traffic.phase("after")
+    after = stack.healthy()
+    time.sleep(2)
+    result = traffic.end()
+    lossless(result, stack.notes, posts_failed=True)
+    assert result.phases["kills"]["helped"] > 0  # there were calls under way where it was killed
+    assert not set(four) & set(after)
+    assert result.answered("after") == hosts(after)
 
 
-def test_a_virtual_address_is_said_to_be_one(swarm: Engine) -> None:
-    described = result_of(load(swarm, "web", 2.0))["described"]
+def test_a_virtual_address_is_said_to_be_one(stack: Stack) -> None:
+    def called(name: str) -> Result:
+        traffic = Traffic(stack.engine, NETWORK, name)
+        try:
+            time.sleep(1)
+            return traffic.end()
+        finally:
+            traffic.stop()
+
+    described = called("web").described
     assert "a fleet of 1" in described
     assert "is it a virtual address in front of several replicas?" in described
     assert "in Docker Swarm, tasks.web stands for every replica" in described
-    assert "a fleet of 2" in result_of(load(swarm, "tasks.web", 2.0))["described"]
+    every = called("tasks.web")
+    assert "a fleet of 2" in every.described
+    assert "virtual address" not in every.described
+    assert every.answered("begin") == hosts(stack.healthy())

@@ -178,6 +178,23 @@ def test_one_that_leaves_is_probed_no_more_and_its_name_never_counts(
     assert not any(isinstance(event, HealthChanged) for event in heard.events)
 
 
+def test_one_that_left_unhealthy_and_comes_back_well_is_used_again(client_of: Any, heard: Heard, fleet: Fleet) -> None:
+    # A container that drained, and another that was given its address.
+    resolver = Listed(*fleet)
+    client = client_of(resilience.Service(discovery=resolver, health=check(fall=1)))
+    url, key = f"http://{NAME}:{fleet.port}/", f"{NAME}:{fleet.port}"
+    client.get(url)
+    fleet[1].fault(status=503, path="/ready")
+    heard.health(healthy=False)
+    resolver.servers = (fleet[0], fleet[2])
+    until(lambda: len(client.status().services[key].endpoints) == 2 or bool(client.get(url).close()))
+    fleet[1].fault()
+    resolver.servers = tuple(fleet)
+    until(lambda: len(client.status().services[key].endpoints) == 3 or bool(client.get(url).close()))
+    assert heard.health(healthy=True).endpoint == fleet[1].address
+    assert {client.get(url).headers["x-server"] for _ in range(12)} == {"a", "b", "c"}
+
+
 def test_a_closed_client_probes_nobody(client_of: Any, fleet: Fleet) -> None:
     client = client_of(static(*fleet, health=check()))
     client.get(f"http://{NAME}:{fleet.port}/")
