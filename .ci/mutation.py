@@ -32,7 +32,7 @@ PLACE = ROOT / "out" / "mutation"
 LIST = ROOT / "docs" / "mutation.md"
 LEAST = 90.0
 # What one mutant's tests may take in all, in seconds: the shortest first, and those of the file itself before others.
-BUDGET = 5.0
+BUDGET = 2.0
 
 TESTS = [
     *(f"tests/{floor}" for floor in ("core", "policies", "balancing", "discovery", "health", "observe", "properties")),
@@ -57,6 +57,7 @@ LEFT_ALONE = [
     r"\bTypeVar\(",
     r"\bcast\(",
 ]
+_STRING = re.compile(r"""(?<!\w)f?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 
 
 def _decisions() -> list[str]:
@@ -115,6 +116,16 @@ def _statement(function: ast.AST, line: int) -> range:
     return found
 
 
+def _wording(function: str, old: str, new: str) -> bool:
+    """Whether a mutant changes only what people read: a sentence in a string, or how an object looks."""
+    if function.endswith(("__repr__", "__str__")):
+        return True
+    # A string of several words is a sentence.
+    old, new = (_STRING.sub(lambda found: "…" if " " in found[0] else found[0], text) for text in (old, new))
+    without = [old[: found.start()] + instead + old[found.end() :] for found in re.finditer("(?:, )?…", old) for instead in ("None", ", None", ", ")]
+    return old == new or new in without
+
+
 def _mutate(file: str, lines: dict[str, list[str]], seconds: dict[str, float]) -> list[dict[str, object]]:
     """Write a file's mutants into its copy; return each one's name, what it changes, and its tests."""
     from mutmut.mutation.file_mutation import mutate_file_contents
@@ -148,12 +159,16 @@ def _mutate(file: str, lines: dict[str, list[str]], seconds: dict[str, float]) -
                 spent += seconds[test]
         chosen.sort(key=seconds.__getitem__)
         changed = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
+        before, after = (" ".join(line[1:].strip() for line in changed if line[0] == sign) for sign in "-+")
+        function = re.sub(r"^x_|^xǁ", "", function_name).replace("ǁ", ".")
+        if _wording(function, before, after):
+            continue
         plan.append({
             "name": f"{file[:-3].replace('/', '.')}.{name}",
             "file": file,
-            "function": function_name.lstrip("x_").strip("ǁ").replace("ǁ", "."),
-            "old": " ".join(line[1:].strip() for line in changed if line[0] == "-"),
-            "new": " ".join(line[1:].strip() for line in changed if line[0] == "+"),
+            "function": function,
+            "old": before,
+            "new": after,
             "tests": chosen,
             "seconds": spent,
         })  # fmt: skip
@@ -163,13 +178,14 @@ def _mutate(file: str, lines: dict[str, list[str]], seconds: dict[str, float]) -
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--on", action="store_true")
     parser.add_argument("--same-tests", action="store_true")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("files", nargs="*")
     asked = parser.parse_args()
     begun = time.monotonic()
     results = PLACE / "results"
-    statuses = dict(line.split() for line in results.read_text().splitlines()) if results.exists() and asked.again else {}
+    statuses = dict(line.split() for line in results.read_text().splitlines()) if results.exists() and (asked.again or asked.on) else {}
     _lay_out()
     files = [file for file in _decisions() if not asked.files or any(part in file for part in asked.files)]
     print("Which tests come by which line …", flush=True)
@@ -181,11 +197,10 @@ def main() -> int:
     os.chdir(PLACE)
     plan = [mutant for file in files for mutant in _mutate(file, noted["lines"].get(file, {}), noted["seconds"])]
     (PLACE / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    results.write_text("".join(
-        f"{mutant['name']} uncovered\n" if not mutant["tests"] else f"{mutant['name']} killed\n" 
-        for mutant in plan if not mutant["tests"] or statuses.get(mutant["name"]) == "killed"
-    ))
-    done = {line.split()[0] for line in results.read_text().splitlines()}
+    kept = {"killed", "timeout", "survived"} if asked.on else {"killed", "timeout"}
+    done = {mutant["name"]: statuses.get(mutant["name"]) if mutant["tests"] else "uncovered" for mutant in plan}
+    done = {name: status for name, status in done.items() if status in {"uncovered", *kept}}
+    results.write_text("".join(f"{name} {status}\n" for name, status in done.items()), encoding="utf-8")
     todo = sorted((mutant for mutant in plan if mutant["name"] not in done), key=lambda mutant: mutant["seconds"])
     (PLACE / "todo.json").write_text(json.dumps(todo), encoding="utf-8")
     print(f"… {time.monotonic() - begun:.0f} s. {len(plan)} mutants, {len(todo)} to run …", flush=True)
