@@ -54,7 +54,10 @@ OPTIONS = [
     "--hypothesis-profile=mutation",
     "-qsknot trio",
     *("-pno:cacheprovider", "-pno:xdist", "-pno:cov", "-pmutants"),
-    *(f"--ignore=tests/discovery/test_{name}.py" for name in ("auto", "dns", "docker", "lookup", "on_the_thread", "system")),
+    *(
+        f"--ignore=tests/discovery/test_{name}.py"
+        for name in ("auto", "dns", "docker", "lookup", "on_the_thread", "system")
+    ),
     # Processes, threads by the dozen and thousands of packets: too slow for every mutant, and about something else.
     *(f"--ignore=tests/observe/test_{name}.py" for name in ("events_page", "silence", "what_a_client_writes")),
     "--deselect=tests/discovery/test_answers.py::test_four_thousand_addresses",
@@ -133,7 +136,11 @@ def _wording(function: str, old: str, new: str) -> bool:
         return True
     # A string of several words is a sentence.
     old, new = (_STRING.sub(lambda found: "…" if " " in found[0] else found[0], text) for text in (old, new))
-    without = [old[: found.start()] + instead + old[found.end() :] for found in re.finditer("(?:, )?…", old) for instead in ("None", ", None", ", ")]
+    without = [
+        old[: found.start()] + instead + old[found.end() :]
+        for found in re.finditer("(?:, )?…", old)
+        for instead in ("None", ", None", ", ")
+    ]
     return old == new or new in without
 
 
@@ -143,7 +150,9 @@ def _mutate(file: str, lines: dict[str, list[str]], seconds: dict[str, float]) -
 
     source = (ROOT / file).read_text(encoding="utf-8")
     mutated = mutate_file_contents(file, source)
-    code = mutated.code.replace("from mutmut.mutation.trampoline import wrap_in_trampoline", "from mutants import switch")
+    code = mutated.code.replace(
+        "from mutmut.mutation.trampoline import wrap_in_trampoline", "from mutants import switch"
+    )
     (PLACE / file).write_text(code, encoding="utf-8")
     text = code.splitlines()
     functions = _functions(source)
@@ -154,9 +163,7 @@ def _mutate(file: str, lines: dict[str, list[str]], seconds: dict[str, float]) -
         spans = mutated.line_span_by_function_name
         old, new = (
             [line.replace(mangled, functions[function_name].name) for line in text[span.start - 1 : span.end]]
-            for mangled, span in (
-                (each, spans[each]) for each in (f"{function_name}__mutmut_orig", name)
-            )
+            for mangled, span in ((each, spans[each]) for each in (f"{function_name}__mutmut_orig", name))
         )
         first = next((i for i, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), 0)
         above = next(i for i, line in enumerate(old) if re.match(r"\s*(async )?def ", line))
@@ -197,7 +204,11 @@ def main() -> int:
     asked = parser.parse_args()
     begun = time.monotonic()
     results = PLACE / "results"
-    statuses = dict(line.split() for line in results.read_text().splitlines()) if results.exists() and (asked.again or asked.on) else {}
+    statuses = (
+        dict(line.split() for line in results.read_text().splitlines())
+        if results.exists() and (asked.again or asked.on)
+        else {}
+    )
     _lay_out()
     files = [file for file in _decisions() if not asked.files or any(part in file for part in asked.files)]
     print("Which tests come by which line …", flush=True)

@@ -183,7 +183,8 @@ def test_all_that_becomes_unusable_under_ones_hands_ends_no_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"header": "x-user"}, {"cookie": "user"}, {"key": str}, {"bounded_load": 2.0}, {"bounded_load": math.inf}]
+    "options",
+    [{"header": "x-user"}, {"cookie": "user"}, {"key": str}, {"bounded_load": 2.0}, {"bounded_load": math.inf}],
 )
 def test_a_fresh_one_is_of_the_same_options(options: Any) -> None:
     def draw() -> float:

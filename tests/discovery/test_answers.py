@@ -283,7 +283,9 @@ def test_services_without_a_port_or_a_target_are_passed_over(message):
 def test_as_many_aliases_as_are_allowed_are_followed(message):
     names = ["web.internal.", *(f"n{n}.internal." for n in range(MOST_ALIASES))]
     links = [(one, 5, "CNAME", other) for one, other in pairwise(names)]
-    assert read(message("web.internal", "A", *links, (names[-1], 5, "A", "10.0.0.1")), WEB, A).addresses == ("10.0.0.1",)
+    assert read(message("web.internal", "A", *links, (names[-1], 5, "A", "10.0.0.1")), WEB, A).addresses == (
+        "10.0.0.1",
+    )
 
 
 @pytest.mark.parametrize("kind", ["empty", "nxdomain"])

@@ -156,3 +156,34 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         Throttle(**arguments)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("pause", range(1, 16))
+def test_the_window_holds_twelve_twelfths_neither_more_nor_less(pause):
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    for second in range(30):
+        acceptance.settle(acceptance.ask(second + 0.5, 0.99), Blame.BAD, second + 0.5)
+        asked = min(second + 1, 12)
+        assert acceptance.refusal(second + 0.5) == pytest.approx(min(0.9, asked / (asked + 1)))
+    left = max(0, 12 - pause)
+    assert acceptance.refusal(29.5 + pause) == pytest.approx(min(0.9, left / (left + 1)))
+
+
+def test_a_new_one_has_asked_nobody():
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    assert acceptance.refusal(0.0) == acceptance.refusal(5.0) == 0.0
+    acceptance.settle(acceptance.ask(5.0, 0.5), Blame.BAD, 5.0)
+    assert acceptance.refusal(5.0) == 0.5
+
+
+def test_a_rejection_within_counts_by_its_own_verdict_and_the_far_sides_by_its():
+    throttle = Throttle()
+    runtime = BlockingOnFakeTime()
+
+    def turned_away():
+        raise OverloadedError("inside")
+
+    load(throttle, runtime, [turned_away] * 20)
+    assert throttle.acceptance.refusal(0.0) == 0.0
+    load(throttle, runtime, [fails] * 20)
+    assert throttle.acceptance.refusal(0.0) == 0.8
