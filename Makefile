@@ -23,7 +23,7 @@ DEBIAN := bind9 dnsmasq-base iproute2 nftables
 # What test-docker needs of one; it starts an engine of its own and pulls nothing.
 ENGINE := docker.io docker-compose debootstrap iptables
 
-.PHONY: help demo test test-docker test-real lint types bench clean
+.PHONY: help demo test test-docker test-real lint types bench mutation clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -68,6 +68,9 @@ bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; 
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/throughput.py
 
+mutation: .venv/mutation.stamp ## change every decision in every way, and see that a test notices; tests/MUTATION.md lists the rest
+	$(BIN)/python .ci/mutation.py $(if $(JOBS),--processes $(JOBS)) $(MUTATION)
+
 clean: ## forget the environment and what was made
 	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis out
 
@@ -87,4 +90,9 @@ clean: ## forget the environment and what was made
 .venv/bench.stamp: pyproject.toml | .venv/bin/python
 	$(PIP) 'pip>=25.1'
 	$(PIP) -e '.[cli,http2,lab,trio]' --group bench
+	@touch $@
+
+.venv/mutation.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) 'pip>=25.1'
+	$(PIP) -e '.[cli,http2,lab,trio]' --group mutation
 	@touch $@

@@ -1,9 +1,9 @@
 """A pytest plugin: which tests come by which line (`MUTATION=watch`), and which mutants they notice (`MUTATION=run`).
 
-mutmut's own runner starts pytest anew for each mutant and sends every call of every function through a trampoline; for
-the thousands of mutants here that is hours. This one collects the tests once. Then each mutant gets a fork of that process,
-in which the code of one function is replaced by the mutant's, and the tests that come by the changed line are run until the
-first fails.
+mutmut's own runner starts pytest anew for each mutant, with all tests that come by its function, and sends every call
+of every function through a trampoline: for the thousands of mutants here that is hours. This one collects the tests
+once. Then each mutant gets a fork of that process, in which the code of one function is replaced by the mutant's, and
+the tests that come by the changed line are run until the first fails.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import select
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
 MutantDict = dict[str, Any]
+F = TypeVar("F")
 FUNCTIONS: dict[int, Any] = {}
 """The functions of the package under test, each under the identity of the table of its mutants."""
 
@@ -29,11 +33,11 @@ PATIENCE = 20
 CPU_LEAST, WALL_LEAST = 5, 30
 
 
-def switch(mutants: MutantDict, is_classmethod: bool = False) -> Any:  # noqa: FBT001, FBT002 -- mutmut calls it so
+def switch(mutants: MutantDict, is_classmethod: bool = False) -> Callable[[F], F]:  # noqa: FBT001, FBT002 - as mutmut
     """Stand in for mutmut's trampoline: the function stays as it is, and is remembered beside its mutants."""
     del is_classmethod
 
-    def remember(function: Any) -> Any:
+    def remember(function: F) -> F:
         FUNCTIONS[id(mutants)] = function
         return function
 
@@ -61,7 +65,8 @@ class Watch:
         self.coverage.start()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Put what a test executes down to it."""
         self.coverage.switch_context(item.nodeid)
         begun = time.process_time()
         try:
@@ -71,6 +76,7 @@ class Watch:
             self.coverage.switch_context("")
 
     def pytest_sessionfinish(self) -> None:
+        """Write it down."""
         self.coverage.stop()
         data = self.coverage.get_data()
         lines = {
@@ -94,6 +100,7 @@ class Run:
         self.mutant = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End with the first test that notices."""
         if self.mutant and report.failed:
             sys.stderr.write(f"{report.nodeid}\n{report.longreprtext}\n")
             sys.stderr.flush()
@@ -101,6 +108,7 @@ class Run:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try every mutant instead of running every test once; first see that without any the tests pass."""
         self.items = {item.nodeid: item for item in session.items}
         gc.collect()
         gc.freeze()

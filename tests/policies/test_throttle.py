@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from resilience.core.errors import ConfigurationError, OverloadedError
+from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError
 from resilience.core.outcome import Blame
 from resilience.pipeline import Pipeline
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.rate_limit import Bucket, Turn
 from resilience.policies.throttle import Acceptance, Throttle
+from resilience.policies.timeout import Timeout
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
@@ -187,3 +188,15 @@ def test_a_rejection_within_counts_by_its_own_verdict_and_the_far_sides_by_its()
     assert throttle.acceptance.refusal(0.0) == 0.0
     load(throttle, runtime, [fails] * 20)
     assert throttle.acceptance.refusal(0.0) == 0.8
+
+
+def test_a_call_that_its_deadline_cuts_after_it_had_its_time_counts_as_refused():
+    runtime = VirtualRuntime()
+    for seconds, refusal in ((1.0, 0.8), (0.01, 0.0)):
+        throttle = Throttle(window=12.0)
+        guarded = Pipeline(Timeout(seconds), throttle)
+        with on(runtime):
+            for _ in range(10):
+                with pytest.raises((DeadlineExceededError, OverloadedError)):
+                    runtime.run(lambda guarded=guarded: guarded.acall(runtime.sleep, 100.0))
+        assert throttle.acceptance.refusal(runtime.now()) == refusal
