@@ -35,7 +35,7 @@ endef
 # The scoreboard's proxies; Caddy comes from PyPI. What is missing is left out, and named.
 PROXIES := haproxy nginx-light
 
-.PHONY: help demo test test-threads test-docker test-real lint types bench scoreboard clean
+.PHONY: help demo test test-threads test-docker test-real lint types bench scoreboard mutation clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -78,12 +78,11 @@ bench: .venv/bench.stamp ## overhead per call and throughput, beside the peers; 
 	$(BIN)/python benchmarks/throughput.py
 
 scoreboard: .venv/bench.stamp ## every alternative under the same load and the same faults; as root, installs Debian packages
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v haproxy nginx >/dev/null; then \
-		export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
-		policy=/usr/sbin/policy-rc.d; [ -e $$policy ] || { : nothing is to be started as a service; \
-			printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; }; \
-		apt-get -qq update && apt-get -qq install --yes --no-install-recommends $(PROXIES) >/dev/null; fi
+	@$(call debian,$(PROXIES))
 	$(BIN)/python -m benchmarks scoreboard $(if $(QUICK),--quick)
+
+mutation: .venv/mutation.stamp ## change every decision in every way, and see that a test notices; tests/MUTATION.md lists the rest
+	$(BIN)/python .ci/mutation.py $(if $(JOBS),--processes $(JOBS)) $(MUTATION)
 
 clean: ## forget the environment and what was made
 	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis out
@@ -104,4 +103,9 @@ clean: ## forget the environment and what was made
 .venv/bench.stamp: pyproject.toml | .venv/bin/python
 	$(PIP) 'pip>=25.1'
 	$(PIP) -e '.[cli,http2,lab,trio]' --group bench
+	@touch $@
+
+.venv/mutation.stamp: pyproject.toml | .venv/bin/python
+	$(PIP) 'pip>=25.1'
+	$(PIP) -e '.[cli,http2,lab,trio]' --group mutation
 	@touch $@

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from resilience.balancing.least_request import LeastRequest
+from resilience.balancing.sampling import Sample
 from tests.balancing.support import Trying, endpoints, fit, picks
 
 
@@ -67,3 +68,22 @@ def test_a_weight_so_large_that_rounding_hides_the_rest() -> None:
         balancer = LeastRequest(draw=lambda number=number: number)
         balancer.update(known)
         assert balancer.pick(Trying(), fit) in known
+
+
+@pytest.mark.parametrize("weights", [(1.0, 2.0, 3.0, 4.0), (4.0, 1.0, 1.0), (1.0, 5.0), (2.0, 2.0, 2.0)])
+def test_a_pair_is_two_different_ones_each_in_its_share(weights: tuple[float, ...]) -> None:
+    sample = Sample(endpoints(*weights), scan_up_to=1)
+    total, grid = sum(weights), [(step + 0.5) / 240 for step in range(240)]
+    firsts: Counter[int] = Counter()
+    for first in grid:
+        seconds: Counter[int] = Counter()
+        for second in grid:
+            numbers = iter((first, second))
+            one, two = sample._pair(lambda numbers=numbers: next(numbers))  # type: ignore[misc]
+            seconds[two] += 1
+        firsts[one] += 1
+        assert one not in seconds
+        for at, weight in enumerate(weights):
+            assert at == one or seconds[at] / 240 == pytest.approx(weight / (total - weights[one]), abs=0.005)
+    for at, weight in enumerate(weights):
+        assert firsts[at] / 240 == pytest.approx(weight / total, abs=0.005)

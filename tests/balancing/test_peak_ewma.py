@@ -195,3 +195,48 @@ def test_options() -> None:
             with pytest.raises(ConfigurationError) as caught:
                 PeakEwma(**{argument: value})
             assert caught.value.argument == argument
+
+
+def test_silence_counts_from_the_first_call_that_waits() -> None:
+    known = endpoints(1)
+    made = balancer(known, penalty=5.0)
+    (a,), (estimate,) = known, made._estimates.values()
+    for at, taken, since in (
+        (10.0, 0, 10.0),
+        (12.0, 1, 10.0),
+        (14.5, 2, 10.0),
+        (15.0, 1, 15.0),  # longer than the penalty is no sign any more
+        (16.0, 0, 16.0),  # nobody waits: what was handed out is over
+        (17.0, 1, 16.0),
+    ):
+        a.slots.taken = taken
+        assert made.pick(Trying(at=at), fit) is a
+        assert (estimate.waiting, estimate.silent_since) == (True, since)
+    made.observe(a, 0.01, GOOD, 17.0)
+    assert estimate.waiting is False
+    assert made.pick(Trying(at=17.5), fit) is a
+    assert estimate.silent_since == 17.5
+
+
+def test_an_estimate_gives_way_by_how_old_it_is() -> None:
+    for later in (0.5, 10.0):
+        known = endpoints(1)
+        made = balancer(known, decay=10.0)
+        (estimate,) = made._estimates.values()
+        made.observe(known[0], 1.0, GOOD, 100.0)
+        made.observe(known[0], 0.0, GOOD, 100.0 + later)
+        assert estimate.cost == pytest.approx(math.exp(-later / 10.0))
+        made.observe(known[0], 0.0, GOOD, 90.0)
+        assert estimate.cost == pytest.approx(math.exp(-later / 10.0)), "one that comes late lowers nothing"
+
+
+def test_what_is_cut_raises_an_estimate_of_nothing_too() -> None:
+    known = endpoints(1)
+    made = balancer(known)
+    (estimate,) = made._estimates.values()
+    made.observe(known[0], 0.01, UNKNOWN, 100.0)
+    assert estimate.cost < 0, "shorter than what is assumed, it says nothing"
+    made.observe(known[0], 0.0, GOOD, 100.0)
+    assert estimate.cost == 0.0
+    made.observe(known[0], 0.01, UNKNOWN, 100.0)
+    assert estimate.cost == 0.01

@@ -180,3 +180,27 @@ def test_all_that_becomes_unusable_under_ones_hands_ends_no_call() -> None:
     answers = iter([True])
     picked = balancer.pick(Trying(key="k"), lambda _: next(answers, False))
     assert picked in known
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"header": "x-user"}, {"cookie": "user"}, {"key": str}, {"bounded_load": 2.0}, {"bounded_load": math.inf}],
+)
+def test_a_fresh_one_is_of_the_same_options(options: Any) -> None:
+    def draw() -> float:
+        return 0.5
+
+    made = Rendezvous(**options, draw=draw)
+    for again in (made.fresh(), made.fresh().fresh(draw=draw)):
+        assert again is not made
+        for name in ("header", "cookie", "key", "bounded_load", "_draw"):
+            assert getattr(again, name) == getattr(made, name), name
+
+
+def test_a_cookies_quotes_are_no_part_of_it_and_an_x_is() -> None:
+    known = endpoints(*[1] * 7)
+    by_cookie, by_key = of(known, cookie="user"), of(known)
+    for value in ("XaX", "Xa", "b", "cX"):
+        for header in (f'a=1; user="{value}"', f"user={value}; user=other"):
+            asked = httpx.Request("GET", "http://web/", headers={"cookie": header})
+            assert by_cookie.pick(Trying(request=asked), fit) is by_key.pick(Trying(key=value), fit)

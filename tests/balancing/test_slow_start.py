@@ -143,3 +143,35 @@ def test_the_ramp_rises_from_a_tenth_to_one_and_stays(over: float, start: float,
     assert all(LEAST <= share <= 1.0 for share in shares)
     assert slow_start.share(endpoint, start + over * 1.0001 + 1e-3) == 1.0
     assert not slow_start
+
+
+def test_who_has_left_is_forgotten_and_who_stays_is_not() -> None:
+    slow_start = SlowStart(10.0, lambda: 0.0)
+    stays, leaves = endpoints(1, 1)
+    for endpoint in (stays, leaves):
+        slow_start.began(endpoint, 100.0)
+    slow_start.keep([stays])
+    assert (slow_start.share(stays, 105.0), slow_start.share(leaves, 105.0)) == (0.5, 1.0)
+    assert slow_start.share(stays, 110.0) == 1.0
+    assert not slow_start, "nobody is warming up any more"
+    slow_start.began(leaves, 110.0)
+    assert slow_start.share(leaves, 111.0) == LEAST
+
+
+def test_a_fresh_one_shares_the_clocks() -> None:
+    balancer, slow_start = eased(RoundRobin, endpoints(1, 1))
+    again = balancer.fresh()
+    assert again is not balancer
+    assert again._slow_start is slow_start
+    assert again.inner is not balancer.inner
+
+
+def test_a_newcomer_is_passed_over_by_the_number_drawn() -> None:
+    known = old, new = endpoints(1, 1)
+    for number, both in ((0.49, True), (0.5, False), (0.9, False)):
+        slow_start = SlowStart(10.0, lambda number=number: number)  # type: ignore[misc]
+        balancer = Eased(RoundRobin(draw=lambda: 0.0), slow_start)
+        balancer.update(known)
+        slow_start.began(new, 100.0)
+        picked = {balancer.pick(Trying(at=105.0), fit) for _ in range(4)}
+        assert picked == ({old, new} if both else {old})

@@ -298,3 +298,120 @@ def test_zones_within_tiers() -> None:
         endpoint.mark(healthy=False)
     seen = shares(balancer, at=5.0)
     assert sum(seen[endpoint] for endpoint in other) / seen.total() == pytest.approx(0.35, abs=0.03)
+
+
+# What is left as it was, and the ends of ranges.
+
+
+def by_third_part(address: Address) -> str:
+    return address.host.split(".")[2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda draw: Zones("a", by_third_part, PeakEwma(), callers=0.25, minimum=9, draw=draw),
+        lambda draw: Zones("a", {"10.0.0.0/8": "a"}, draw=draw),
+        lambda draw: Tiered(PeakEwma(), 1.7, draw=draw),
+    ],
+)
+def test_a_fresh_one_is_of_the_same_options(make: Any) -> None:
+    def draw() -> float:
+        return 0.5
+
+    made = make(draw)
+    again = made.fresh()
+    assert again is not made
+    assert type(again.inner) is type(made.inner)
+    assert again.inner is not made.inner
+    for name in ("local", "networks", "callers", "minimum", "factor", "_draw"):
+        assert getattr(again, name, None) == getattr(made, name, None), name
+
+
+def test_the_local_zone_comes_first_and_few_endpoints_are_one_zone() -> None:
+    known = [*endpoints(*[1] * 3, tier=2), *endpoints(*[1] * 3, tier=1)]
+    zones = Zones("1", by_third_part)
+    assert list(zones.grouped(known)) == ["1", "2"]
+    assert [len(members) for members in zones.grouped(known).values()] == [3, 3]
+    assert list(zones.grouped(known[1:])) == ["1"], "five are too few"
+    assert list(Zones("2", by_third_part).grouped(known)) == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("near", "everywhere", "callers", "share"),
+    [(0, 10, 0.5, 0.0), (0, 0, 0.5, 0.0), (0.1, 10, 0.5, 0.02), (5, 10, 0.5, 1.0), (8, 10, 0.5, 1.0), (2, 8, 0.5, 0.5)],
+)
+def test_the_local_share(near: float, everywhere: float, callers: float, share: float) -> None:
+    assert local_share(near, everywhere, callers) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("far", "everywhere", "callers", "left", "expected"),
+    [
+        ([4, 4], 10, 0.2, 0.5, [0.25, 0.25]),
+        ([6, 3], 10, 0.4, 0.5, [0.5, 0.0]),
+        ([0.3, 0.1], 0.8, 0.5, 0.5, [0.5, 0.0]),
+        ([1, 3], 16, 0.5, 0.8, [0.2, 0.6]),
+        ([0.25, 0.25], 1, 0.5, 1.0, [0.5, 0.5]),
+        ([0, 0], 10, 0.5, 0.5, [0, 0]),
+        ([1, 1], 10, 0.5, 0.0, [0, 0]),
+        ([0.2, 0.2], 100, 0.5, 0.4, [0.2, 0.2]),
+    ],
+)
+def test_the_far_shares(
+    far: list[float], everywhere: float, callers: float, left: float, expected: list[float]
+) -> None:
+    assert far_shares(far, everywhere, callers, left) == pytest.approx(expected)
+
+
+class Weighing:
+    """A group with so much ready weight, as of now."""
+
+    def __init__(self, name: str, ready: float) -> None:
+        self.name = name
+        self._ready = ready
+
+    def ready(self, now: float) -> float:
+        assert now == 7.0
+        return self._ready
+
+
+@pytest.mark.parametrize(
+    ("groups", "callers", "expected"),
+    [
+        ([("a", 6), ("b", 3)], None, [1.0, 0.0]),
+        ([("a", 3), ("b", 6)], None, [2 / 3, 1 / 3]),
+        ([("a", 0), ("b", 6), ("c", 6)], None, [0.0, 0.5, 0.5]),
+        ([("a", 2), ("b", 8)], 0.8, [0.25, 0.75]),
+        ([("b", 6), ("c", 2)], None, [1.0, 0.0]),
+        ([("b", 4), ("c", 4)], None, [0.5, 0.5]),
+        ([("b", 9), ("c", 6)], None, [4 / 5, 1 / 5]),
+    ],
+)
+def test_how_many_calls_begin_in_each_zone(groups: Any, callers: float | None, expected: list[float]) -> None:
+    zones = Zones("a", by_third_part, callers=callers)
+    found = zones.shares([Weighing(*group) for group in groups], 7.0)  # type: ignore[misc]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "expected"),
+    [([(0.5, 0.5), (5, 5)], [1.0, 0.0]), ([(0, 0), (5, 5)], [0.0, 1.0]), ([(0.25, 0.5), (5, 5)], [0.7, 0.3])],
+)
+def test_loads_of_light_and_of_empty_tiers(tiers: Any, expected: list[float]) -> None:
+    assert loads(tiers, 1.4) == pytest.approx(expected)
+
+
+def test_another_family_gets_nothing_while_one_of_the_preferred_is_ready() -> None:
+    class Family(Weighing):
+        def __init__(self, *hosts: str, ready: float, weight: float) -> None:
+            super().__init__("", ready)
+            self.members = [Endpoint(Address(host, 80)) for host in hosts]
+            self.weight = weight
+
+    v4, spill = Family("10.0.0.1", ready=1, weight=2), Family("10.0.1.1", ready=1, weight=1)
+    v6 = Family("fd00::1", ready=5, weight=5)
+    tiered: Any = Tiered(RoundRobin(), 1.4)
+    assert tiered.shares([v4, v6], 7.0) == [1.0, 0.0]
+    assert tiered.shares([v4, v6, spill], 7.0) == pytest.approx([0.7, 0.0, 0.3])
+    assert tiered.shares([v6, v4], 7.0) == [1.0, 0.0]

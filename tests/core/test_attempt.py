@@ -1,5 +1,6 @@
 """An attempt is judged once and gives its slot back once, whatever ends it, and from wherever."""
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -75,3 +76,11 @@ def test_its_record():
     assert record == AttemptRecord(2, "10.0.0.1:80", 0.5, 0.25, "bad", error="ConnectionError")
     assert str(record) == "attempt 2 at 10.0.0.1:80: ConnectionError after 0.500 s, having waited 0.250 s"
     assert str(AttemptRecord(1, None, 1.0, 0.0, "good", status=503)) == "attempt 1: 503 after 1.000 s"
+
+
+def test_a_new_one_has_waited_for_nothing_and_its_status_is_recorded():
+    attempt = begin([])
+    assert (attempt.waited, attempt.until, attempt.body_pending) == (0.0, math.inf, False)
+    attempt.status = 503
+    attempt.settle(BAD, 11.0)
+    assert attempt.record() == AttemptRecord(2, "10.0.0.1:80", 1.0, 0.0, "bad", status=503)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from resilience.core.endpoint import Address, Endpoint
+from resilience.core.endpoint import HUNG_AFTER, HUNG_FACTOR, SILENT, UNKNOWN_PATIENCE, Address, Endpoint
 from resilience.core.outcome import BAD
 from resilience.core.resolution import Target
 from resilience.policies.circuit import Circuit
@@ -89,3 +89,28 @@ def test_latency_is_smoothed():
     assert endpoint.latency == 1.0
     endpoint.observe(9.0)
     assert endpoint.latency == 2.0
+
+
+def test_it_hangs_when_several_wait_longer_than_any_answer_usually_takes():
+    endpoint = Endpoint(Address("10.0.0.1", 80))
+    assert not endpoint.hangs(1e9), "when new"
+    endpoint.slots.take()
+    endpoint.silent, endpoint.silent_since = SILENT, 8.0
+    for usual, patience in ((None, UNKNOWN_PATIENCE), (1.0, HUNG_FACTOR), (0.001, HUNG_AFTER)):
+        endpoint.usual = usual
+        assert not endpoint.hangs(8.0 + patience - 1e-6)
+        assert endpoint.hangs(8.0 + patience + 1e-6)
+    endpoint.usual = 1.0
+    assert not endpoint.hangs(11.0), "as long as it may take"
+    endpoint.silent = SILENT - 1
+    assert not endpoint.hangs(1e9), "too few wait"
+    endpoint.silent = SILENT
+    endpoint.slots.give_back()
+    assert not endpoint.hangs(1e9), "nobody waits"
+
+
+def test_a_new_one_weighs_one_and_nothing_speaks_against_it():
+    endpoint = Endpoint(Address("10.0.0.1", 80))
+    assert endpoint.weight == 1.0
+    assert [endpoint.healthy, endpoint.draining, endpoint.ejected, endpoint.panic] == [True, False, False, False]
+    assert (endpoint.silent, endpoint.latency, endpoint.usual, endpoint.route) == (0, None, None, None)

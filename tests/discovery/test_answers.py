@@ -3,6 +3,7 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -250,3 +251,58 @@ new.internal. 10 IN SOA ns.new.internal. root.new.internal. 1 2 3 4 5
     with pytest.raises(ResolutionError) as caught:
         read(dns.message.from_text(told), dns.name.from_text("a.old.internal."), A)
     assert caught.value.kind == "empty"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ("other.", 5, "DNAME", "example."),
+        ("web.internal.", 5, "DNAME", "example."),
+        ("web.internal.", 5, "TXT", "hello"),
+        ("evil.internal.", 5, "CNAME", "a.example."),
+    ],
+)
+def test_records_that_lead_nowhere_from_the_name_are_nonsense(message, answer):
+    assert failure(message("web.internal", "A", answer)) == ("malformed", None)
+
+
+def test_the_redirection_of_a_whole_zone_belongs_to_the_chain(message):
+    zone, alias = ("internal.", 5, "DNAME", "example."), ("web.internal.", 30, "CNAME", "web.example.")
+    assert read(message("web.internal", "A", zone, alias), WEB, A) == Alias(dns.name.from_text("web.example"), 30.0)
+
+
+def test_services_without_a_port_or_a_target_are_passed_over(message):
+    name = dns.name.from_text("_http._tcp.web.internal")
+    for useless in ("0 0 0 a.internal.", "0 0 80 ."):
+        response = message(
+            "_http._tcp.web.internal", "SRV", ("_http._tcp.web.internal.", 60, "SRV", useless, "1 0 80 b.internal.")
+        )
+        assert [service.target for service in read(response, name, SRV).services] == ["b.internal"]
+
+
+def test_as_many_aliases_as_are_allowed_are_followed(message):
+    names = ["web.internal.", *(f"n{n}.internal." for n in range(MOST_ALIASES))]
+    links = [(one, 5, "CNAME", other) for one, other in pairwise(names)]
+    assert read(message("web.internal", "A", *links, (names[-1], 5, "A", "10.0.0.1")), WEB, A).addresses == (
+        "10.0.0.1",
+    )
+
+
+@pytest.mark.parametrize("kind", ["empty", "nxdomain"])
+def test_a_failure_names_the_name_and_says_why(message, kind):
+    with pytest.raises(ResolutionError) as caught:
+        read(message("web.internal", "A", rcode="NXDOMAIN" if kind == "nxdomain" else "NOERROR"), WEB, A)
+    error = caught.value
+    assert (error.name, error.service, error.kind) == ("web.internal", "web.internal", kind)
+    assert str(error) == f"cannot resolve web.internal: {error.detail} ({kind})"
+    assert error.detail
+    with pytest.raises(ResolutionError) as caught:
+        read(message("web.internal", "A", ("b.internal.", 5, "A", "10.0.0.1")), WEB, A)
+    assert caught.value.detail == "the answer is about something else"
+
+
+def test_what_is_no_message_is_malformed_and_why_is_kept():
+    with pytest.raises(ResolutionError) as caught:
+        parse(b"no message")
+    assert caught.value.kind == "malformed"
+    assert [isinstance(cause, dns.exception.DNSException) for cause in caught.value.causes] == [True]

@@ -1,5 +1,6 @@
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -225,3 +226,50 @@ def test_an_idle_job_sleeps_until_a_call_hurries_it():
 def test_bounds_come_from_the_resolver_that_names_them():
     assert Freshness.of(Dns(min_ttl=1, max_ttl=2, stale_for=3)).max_ttl == 2
     assert Freshness.of(object()).max_ttl == Freshness().max_ttl
+
+
+def test_a_new_one_knows_nothing_and_is_due():
+    made = Freshness()
+    assert (made.failing, made.failures, made.absences) == (None, 0, 0)
+    assert made.age(100.0) == math.inf
+    assert made.failed("servfail", now=100.0, random=0.0) is Change.EMPTY
+    assert made.failed("empty", now=101.0, random=0.0) is Change.EMPTY
+
+
+def test_addresses_are_as_old_as_their_answer():
+    assert fresh(now=100.0).age(107.0) == 7.0
+
+
+def test_its_bounds_are_what_the_resolver_names():
+    made = Freshness.of(SimpleNamespace(min_ttl=1, max_ttl=2.0, stale_for=3.0))
+    assert (made.min_ttl, made.max_ttl, made.stale_for) == (1.0, 2.0, 3.0)
+    made = Freshness.of(SimpleNamespace(max_ttl=7.0))
+    assert (made.min_ttl, made.max_ttl, made.stale_for) == (5.0, 7.0, 86_400.0)
+
+
+def test_a_day_is_the_longest_that_addresses_stand():
+    made = fresh(ttl=10.0)
+    assert made.failed("servfail", now=86_410.0, random=0.0) is Change.KEEP
+    assert made.failed("servfail", now=86_410.5, random=0.0) is Change.EMPTY
+
+
+@pytest.mark.parametrize(("idle", "patience"), [(IDLE, 0.0), (IDLE + 0.5, PATIENCE)])
+def test_only_after_a_long_pause_does_a_call_wait_for_what_is_due(idle, patience):
+    made = fresh(now=100.0, ttl=10.0)
+    assert made.used(100.0 + idle) == patience
+    made = fresh(now=100.0)
+    made.answered(30.0, now=100.0 + idle - 30.0, random=0.0)
+    assert made.used(100.0 + idle) == patience, "due at this very instant"
+    made.answered(30.0, now=100.0 + idle - 29.0, random=0.0)
+    assert made.used(100.0 + 3 * idle - 0.1) == PATIENCE
+
+
+def test_nobody_refreshes_what_is_due_and_not_used():
+    made = fresh(now=100.0)
+    made.answered(30.0, now=100.0 + IDLE - 30.0, random=0.0)
+    assert made.wait(100.0 + IDLE) == 0.0
+    assert made.is_due(100.0 + IDLE)
+    made.answered(30.0, now=100.5 + IDLE - 30.0, random=0.0)
+    assert made.wait(100.0 + IDLE) == 0.5, "not due before"
+    assert made.wait(100.5 + IDLE) == math.inf
+    assert not made.is_due(100.5 + IDLE)

@@ -19,29 +19,30 @@ from resilience.discovery.kinds import judge
 )
 def test_one_origin(host, addresses, why):
     nature = judge(host, addresses)
-    assert not nature.fleet
+    assert nature.fleet is False
     assert nature.why.startswith("one origin: ")
     assert why in nature.why
 
 
 @pytest.mark.parametrize(
-    "addresses",
+    ("addresses", "count"),
     [
-        ["10.0.0.1"],
-        ["10.0.0.1", "10.0.0.2"],
-        ["fd00::1", "fd00::2", "10.0.0.1", "10.0.0.2"],
-        ["172.16.0.1", "192.168.0.1"],
-        ["100.64.0.1", "100.64.0.2"],
-        ["169.254.1.1", "169.254.1.2"],
-        ["fe80::1%2", "fe80::2%2"],
-        ["::ffff:10.0.0.1", "::ffff:10.0.0.2"],
+        (["10.0.0.1"], 1),
+        (["10.0.0.1", "10.0.0.2"], 2),
+        (["fd00::1", "fd00::2", "10.0.0.1", "10.0.0.2", "10.0.0.3"], 2),
+        (["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2"], 3),
+        (["172.16.0.1", "192.168.0.1"], 2),
+        (["100.64.0.1", "100.64.0.2"], 2),
+        (["169.254.1.1", "169.254.1.2"], 2),
+        (["fe80::1%2", "fe80::2%2"], 2),
+        (["::ffff:10.0.0.1", "::ffff:10.0.0.2"], 2),
     ],
 )
-def test_a_fleet(addresses):
+def test_a_fleet(addresses, count):
     nature = judge("web.internal", addresses)
-    assert nature.fleet
-    assert nature.why.startswith("a fleet: ")
+    assert nature.fleet is True
+    assert nature.why == f"a fleet: all addresses are private, {count} of one family"
 
 
 def test_names_in_the_hosts_file_are_one_origin():
-    assert not judge("web.internal", ["10.0.0.1", "10.0.0.2"], listed=True).fleet
+    assert judge("web.internal", ["10.0.0.1", "10.0.0.2"], listed=True).fleet is False

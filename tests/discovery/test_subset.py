@@ -55,8 +55,20 @@ class Finding:
 
     def __init__(self, resolution: Resolution) -> None:
         self.resolution = resolution
+        self.asked: Any = None
 
     async def resolve(self, target: Target, /, *, deadline: float) -> Resolution:
+        self.asked = (target, deadline)
+        return self.resolution
+
+
+class Knowing(Finding):
+    """One that need not ask, and says for how long its answers may be kept."""
+
+    max_ttl, stale_for = 9.0, 60.0
+
+    def immediate(self, target: Target, /) -> Resolution:
+        self.asked = target
         return self.resolution
 
 
@@ -71,6 +83,19 @@ async def test_what_the_resolver_finds_is_cut_and_said_so() -> None:
     assert not hasattr(resolver, "max_ttl")
     assert not hasattr(resolver, "anything")
     assert resolver.immediate(TARGET) is None
+
+
+async def test_the_resolver_is_asked_as_it_would_be_without_it() -> None:
+    whole = Resolution(tuple(replicas(100)), 30.0, "list")
+    known = Knowing(whole)
+    resolver = Subset(known, 20, "me")
+    found = resolver.immediate(TARGET)
+    assert found is not None
+    assert (found.replicas, found.why) == (subset(whole.replicas, 20, "me"), "as told; a subset of 20 of 100")
+    assert known.asked == TARGET
+    assert await resolver.resolve(TARGET, deadline=7.0) == found
+    assert known.asked == (TARGET, 7.0)
+    assert (resolver.min_ttl, resolver.max_ttl, resolver.stale_for) == (3.0, 9.0, 60.0)
 
 
 async def test_a_small_fleet_and_an_origin_stay_whole() -> None:
@@ -100,5 +125,6 @@ def test_a_list_is_known_at_once_and_the_host_is_the_client() -> None:
     ],
 )
 def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:
-    with pytest.raises(resilience.ConfigurationError, match=argument):
+    with pytest.raises(resilience.ConfigurationError) as caught:
         Subset(**{"resolver": resilience.Dns(), **given})
+    assert caught.value.argument == argument

@@ -115,4 +115,6 @@ class Panicking(RuleBasedStateMachine):
 
 
 TestPanicking = Panicking.TestCase
-TestPanicking.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPanicking.settings = settings(
+    max_examples=min(60, settings.default.max_examples), stateful_step_count=30, deadline=None
+)

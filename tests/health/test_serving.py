@@ -89,3 +89,26 @@ def test_ready_is_started_not_draining_and_every_requirement(
     else:
         assert found.output
     assert isinstance(found, Report)
+
+
+def test_what_can_be_called_in_part_is_a_warning_and_no_failure() -> None:
+    whole, part = Client(a=[()]), Client(b=[(), ("circuit",)])
+    assert readiness(started=True, draining=False, requires={"a": whole}) == Report("pass", "", {"a": Finding("pass")})
+    found = readiness(started=True, draining=False, requires={"a": whole, "b": part})
+    assert (found.status, found.code, found.output) == ("warn", 200, "")
+    assert json.loads(found.body({}))["checks"]["a"] == [{"status": "pass"}]
+
+
+@pytest.mark.parametrize(
+    ("started", "draining", "output"), [(False, False, "starting"), (True, True, "draining"), (False, True, "draining")]
+)
+def test_what_is_known_of_others_is_told_while_it_is_not_ready(started: bool, draining: bool, output: str) -> None:
+    found = readiness(started=started, draining=draining, requires={"a": Client(a=[()])})
+    assert found == Report("fail", output, {"a": Finding("pass")})
+
+
+def test_a_dependency_may_be_an_address() -> None:
+    client = Client(b=[()])
+    client._services["[fd00::1]:80"] = SimpleNamespace(endpoints=[])
+    assert dependency("[fd00::1]", client).status == "fail"
+    assert dependency("[fd00::1]:80", client).status == "fail"

@@ -205,3 +205,11 @@ def test_hung_compares_with_what_is_usual() -> None:
     attempt = Attempt(1, Endpoint(Address("10.0.0.1", 80)), 10.0, None, lambda *_: None, lambda _: None)
     assert not hung(attempt, 10.0 + HUNG_AFTER / 2)
     assert hung(attempt, 10.0 + HUNG_AFTER)
+
+
+@pytest.mark.parametrize(("stream", "processed"), [(5, True), (7, False), (None, True), ("7", True)])
+def test_a_farewell_speaks_of_the_streams_after_the_last_it_names(stream: Any, processed: bool) -> None:
+    seen = Seen(written=9, received=9)
+    seen.stream = stream  # type: ignore[attr-defined]
+    verdict = judge(h2(error_code=0, last_stream_id=5), seen)
+    assert told(verdict) == ((BAD, True, Sent.MAYBE) if processed else (UNKNOWN, True, Sent.NO))

@@ -148,11 +148,27 @@ def test_mirrors_have_a_weight_too() -> None:
     ],
 )
 def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:
-    with pytest.raises(resilience.ConfigurationError, match=argument):
+    with pytest.raises(resilience.ConfigurationError) as caught:
         Route(**{"to": "canary", **given})
+    assert caught.value.argument == argument
 
 
 @pytest.mark.parametrize("given", [3, [3], ["canary"]])
 def test_routes_are_routes(given: Any) -> None:
-    with pytest.raises(resilience.ConfigurationError, match="routes"):
+    with pytest.raises(resilience.ConfigurationError) as caught:
         resilience.Client(routes=given)
+    assert caught.value.argument == "routes"
+
+
+def test_a_function_of_the_request_divides_them_and_no_routes_are_none() -> None:
+    route = Route(to="canary", weight=0.5, sticky=lambda asked: asked.headers["x-user"])
+    by_header = Route(to="canary", weight=0.5, sticky="x-user")
+    for user in map(str, range(20)):
+        assert taken(route, request(x_user=user)) is taken(by_header, request(x_user=user))
+    assert not Routes([])
+    assert Routes([route])
+
+
+def test_the_whole_share_takes_whatever_is_drawn() -> None:
+    assert taken(Route(to="canary"), request(), 0.999)
+    assert not taken(Route(to="canary", weight=0.9), request(), 0.9)

@@ -10,12 +10,19 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.balancing.zones import Zones
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds, share, whole
+from resilience.health.ejection import OutlierEjection
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.guard import Guard
+from resilience.policies.latencies import Quantile, quantile
+from resilience.policies.laws import Aimd, Gradient2
+from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
+from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
 from resilience.runtimes.entry import deadline
@@ -174,3 +181,51 @@ def test_no_window_and_no_ttl_is_too_small_or_too_large_to_count_in(width, now):
     budget = RetryBudget(ttl=width, min_per_second=1.0 / width if width >= 1e-6 else 1e6)
     budget.state.deposit(now)
     assert budget.state.balance(now) >= 0
+
+
+ALLOWED = [
+    (RetryBudget, {"ratio": 0}),
+    (RetryBudget, {"ratio": 1000}),
+    (RetryBudget, {"min_per_second": 0}),
+    (RetryBudget, {"min_per_second": 1e6}),
+    (Aimd, {"backoff": 0.5}),
+    (Aimd, {"initial": 7, "least": 7, "most": 7}),
+    (Gradient2, {"tolerance": 1}),
+    (Gradient2, {"tolerance": 100}),
+    (Gradient2, {"queue": 0}),
+    (Throttle, {"k": 100}),
+    (RateLimit, {"rate": 1e6}),
+    (OutlierEjection, {"jitter": 0}),
+    (OutlierEjection, {"jitter": 1}),
+    (Guard, {"status": 100}),
+    (Guard, {"status": 599}),
+    (Retry, {"on": 100}),
+    (Retry, {"on": 599}),
+]
+
+
+@pytest.mark.parametrize(("make", "arguments"), ALLOWED, ids=label)
+def test_the_ends_of_a_range_belong_to_it(make, arguments):
+    made = make(**arguments)
+    assert {name: getattr(made, name) for name in arguments} == arguments
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "arguments"),
+    [
+        (RetryBudget, "min_per_second", {"min_per_second": 1000000.5}),
+        (Gradient2, "tolerance", {"tolerance": 100.5}),
+        (Aimd, "most", {"most": 0}),
+        (Aimd, "most", {"most": 20.5}),
+        (RateLimit, "rate", {"rate": 1000000.5}),
+        (Zones, "networks", {"local": "a", "networks": {}}),
+        (Zones, "callers", {"local": "a", "networks": str, "callers": 0}),
+        (Zones, "minimum", {"local": "a", "networks": str, "minimum": 0}),
+        (Quantile, "ceiling", {"q": 0.5, "ceiling": 0}),
+    ],
+    ids=label,
+)
+def test_just_beyond_them_is_refused_by_name(make, name, arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        quantile(arguments["q"], ceiling=arguments["ceiling"]) if make is Quantile else make(**arguments)
+    assert caught.value.argument == name

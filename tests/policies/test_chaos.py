@@ -169,3 +169,43 @@ def test_bad_arguments_are_named(arguments, argument):
         Chaos(**arguments)
     assert caught.value.argument == argument
     assert "…" in repr(Chaos(0.5, latency=1.0))
+
+
+@pytest.mark.parametrize("latency", [0, 0.0, (0, 0), (0.0, 0.5), (0.5, 0.5)])
+def test_no_time_at_all_is_a_latency(latency):
+    least, most = Chaos(1.0, latency=latency).span
+    assert least == (0.5 if latency == (0.5, 0.5) else 0.0)
+    assert most == (latency[1] if isinstance(latency, tuple) else latency)
+
+
+def test_the_smallest_seed_is_nought():
+    assert Chaos(0.5, fault=ConnectionError, seed=0).draw is not None
+    for seed in (-1, 1.5):
+        with pytest.raises(ConfigurationError) as caught:
+            Chaos(0.5, fault=ConnectionError, seed=seed)
+        assert caught.value.argument == "seed"
+
+
+def test_what_is_drawn_decides():
+    for number, strikes in ((0.0, True), (0.29, True), (0.3, False), (0.9, False)):
+        assert (Chaos(0.3, latency=2.0).strikes(lambda number=number: number) is not None) is strikes
+    numbers = iter([0.1, 0.5])
+    assert Chaos(0.3, latency=(1.0, 2.0)).strikes(lambda: next(numbers)) == 1.5
+    once = iter([0.1])
+    assert Chaos(0.3, latency=1.0).strikes(lambda: next(once)) == 1.0, "nothing more is drawn for a fixed latency"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "arguments"),
+    [
+        ("latency", (2.0, 1.0), {"latency": (2.0, 1.0)}),
+        ("answer", 7, {"fault": ConnectionError, "answer": 7}),
+        ("corrupt", str, {"fault": ConnectionError, "corrupt": str}),
+        ("corrupt", str, {"answer": 1, "corrupt": str}),
+        ("fault", None, {}),
+    ],
+)
+def test_what_cannot_be_done_is_named_with_its_value(argument, value, arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        Chaos(0.5, **arguments)
+    assert (caught.value.argument, caught.value.value) == (argument, value)

@@ -4,7 +4,8 @@ import pytest
 
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
 from resilience.policies.circuit import PROBE_LEASE, SOLE_MAX_OPEN, Circuit
-from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Permit, Rejected
+from resilience.policies.deep_circuit import DeepCircuit
+from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Permit, ProbePermit, Rejected
 from resilience.policies.verdicts import CONNECT_FAILED, judge_status
 
 
@@ -164,3 +165,71 @@ def test_a_permit_is_good_for_one_verdict(verdict):
     before = circuit.counts(0.0)
     circuit.settle(permit, BAD, now=0.0)
     assert circuit.counts(0.0) == before
+
+
+def one_a_second(circuit, until, verdicts=(BAD,)):
+    """Calls of one a second each; what is counted after the last of them."""
+    for second in range(until):
+        for verdict in verdicts:
+            circuit.settle(circuit.admit(second + 0.5), verdict, now=second + 0.5)
+        expected = min(second + 1, 10)
+        assert circuit.counts(second + 0.5) == (expected * verdicts.count(GOOD), expected * verdicts.count(BAD))
+
+
+@pytest.mark.parametrize("verdicts", [(BAD,), (GOOD,), (GOOD, BAD), (BAD, GOOD)])
+@pytest.mark.parametrize("pause", range(1, 14))
+def test_the_window_holds_ten_tenths_neither_more_nor_less(verdicts, pause):
+    circuit = Circuit(CircuitOptions(window=10.0, minimum_calls=10**6, consecutive_failures=10**6))
+    one_a_second(circuit, 23, verdicts)
+    left = max(0, 10 - pause)
+    assert sum(circuit.counts(22.5 + pause)) == left * len(verdicts)
+    circuit.settle(circuit.admit(22.5 + pause), GOOD, now=22.5 + pause)
+    assert sum(circuit.counts(22.5 + pause)) == left * len(verdicts) + 1
+
+
+@pytest.mark.parametrize("make", [Circuit, DeepCircuit])
+def test_it_refuses_for_as_long_as_it_says(make):
+    circuit = make(CircuitOptions(open_for=4.0))
+    assert circuit.refuses(100.0) == circuit.retry_after(100.0) == 0.0
+    circuit.force("open", 100.0)
+    assert circuit.refuses(101.0) == circuit.retry_after(101.0) == 3.0
+    assert circuit.refuses(103.5) == circuit.retry_after(103.5) == 0.5
+    assert not circuit.would_admit(103.5)
+    assert circuit.refuses(104.0) == circuit.refuses(110.0) == circuit.retry_after(110.0) == 0.0
+    assert circuit.would_admit(104.0)
+    assert isinstance(circuit.admit(104.0), Permit)
+    assert circuit.refuses(104.0) == circuit.retry_after(104.0) == 4.0, "a probe is under way: a healthy round's time"
+    assert circuit.refuses(133.5) == circuit.retry_after(133.5) == 0.5, "then its lease ends"
+    assert circuit.refuses(134.0) == circuit.retry_after(134.0) == 0.0
+
+
+def test_a_round_counts_the_probes_that_have_passed():
+    circuit = Circuit(CircuitOptions(probes=3))
+    circuit.force("half-open", 100.0)
+    circuit.settle(circuit.admit(100.0), GOOD, now=100.0)
+    assert [type(circuit.admit(100.0)) for _ in range(3)] == [ProbePermit, ProbePermit, Rejected]
+
+
+def test_failures_before_a_success_are_no_part_of_the_run():
+    circuit = Circuit(CircuitOptions(consecutive_failures=5, minimum_calls=100))
+    for verdict in (BAD, BAD, BAD, GOOD, BAD, BAD, BAD, BAD):
+        assert circuit.settle(circuit.admit(1.0), verdict, now=1.0) == ()
+    (opened,) = circuit.settle(circuit.admit(1.0), BAD, now=1.0)
+    assert opened.reason == "5 failures in a row"
+
+
+def test_the_ratio_is_of_all_calls():
+    circuit = Circuit(CircuitOptions(consecutive_failures=100, minimum_calls=4, failure_ratio=0.5))
+    for verdict in (GOOD, GOOD, GOOD, BAD, BAD):
+        assert circuit.settle(circuit.admit(1.0), verdict, now=1.0) == ()
+    (opened,) = circuit.settle(circuit.admit(1.0), BAD, now=1.0)
+    assert opened.reason == "3 of 6 calls failed within 10 s"
+
+
+def test_an_invitation_is_for_a_circuit_that_is_open_and_waits():
+    circuit = Circuit(CircuitOptions(open_for=4.0))
+    assert circuit.invite(1.0) == ()
+    circuit.force("open", 100.0)
+    assert circuit.invite(104.0) == (), "it is over already"
+    assert [change.state for change in circuit.invite(103.9)] == ["half-open"]
+    assert circuit.invite(103.9) == ()

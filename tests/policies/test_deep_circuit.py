@@ -285,3 +285,75 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         CircuitBreaker(**arguments)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("pause", range(1, 14))
+def test_the_window_of_slow_calls_holds_ten_tenths_neither_more_nor_less(pause):
+    circuit = DeepCircuit(CircuitOptions(slow_after=0.1, window=10.0, minimum_calls=10**6))
+    for second in range(23):
+        for part, counted in ((0.2, 1), (0.5, 2)):
+            circuit.admit(second + part)
+            known = 2 * min(second, 9) + counted
+            assert circuit.slow_counts(second + part + 0.2) == (known, known)
+    left = 2 * max(0, 10 - pause)
+    assert circuit.slow_counts(22.9 + pause) == (left, left)
+
+
+def test_as_many_slow_calls_as_it_takes_open_it_and_not_one_less():
+    circuit = slow()
+    for _ in range(3):
+        circuit.admit(100.0)
+    assert circuit.slow_counts(101.0) == (3, 3)
+    assert circuit.drain() == ()
+    circuit.admit(101.0)
+    assert circuit.slow_counts(102.0) == (0, 0), "it has opened, and counts anew"
+    assert [change.reason for change in circuit.drain()] == ["4 of 4 calls took longer than 1 s within 10 s"]
+
+
+def test_slow_calls_count_anew_after_every_change_of_state():
+    circuit = slow()
+    circuit.admit(100.0)
+    assert circuit.slow_counts(101.0) == (1, 1)
+    for state in ("open", "half-open", "closed"):
+        circuit.force(state, 101.0)
+        assert circuit.slow_counts(101.0) == (0, 0)
+
+
+def test_a_slow_start_begins_when_it_closes():
+    circuit = DeepCircuit(CircuitOptions(slow_start=10.0, open_for=2.0))
+    circuit.force("open", 100.0)
+    circuit.force("half-open", 102.0)
+    circuit.force("closed", 103.0)
+    assert isinstance(circuit.admit(103.0), Permit)
+    assert isinstance(circuit.admit(103.0), Rejected)
+    assert circuit.refuses(103.0) == circuit.retry_after(103.0) == 2.0, "no longer than an open circuit at first"
+    assert circuit.refuses(112.5) == 0.5
+    assert circuit.refuses(113.0) == 0.0
+    assert isinstance(circuit.admit(113.0), Permit)
+
+
+def test_the_draw_and_being_alone_are_the_plain_machines():
+    for options in (CircuitOptions(open_for=1.0, max_open_for=100.0), CircuitOptions(open_for=1.0, slow_after=5.0)):
+        circuit = circuit_for(options, draw=lambda: 1.0)
+        circuit.force("open", 100.0)
+        circuit.force("half-open", 101.0)
+        (again,) = circuit.force("open", 101.0)
+        assert again.open_for == 3.0, "2 s, and half as much again"
+    sole = DeepCircuit(CircuitOptions(open_for=20.0), sole=True)
+    (opened,) = sole.force("open", 100.0)
+    assert opened.open_for == 5.0
+
+
+def test_a_slow_probe_that_says_nothing_still_says_nothing():
+    circuit = slow(probes=1)
+    circuit.force("half-open", 100.0)
+    assert circuit.settle(circuit.admit(100.0), UNKNOWN, now=105.0) == ()
+    assert circuit.state == "half-open"
+
+
+def test_no_invitation_opens_what_was_forced_open_and_its_reason_is_kept():
+    circuit = DeepCircuit(CircuitOptions(open_for=4.0))
+    circuit.put(Mode.FORCED_OPEN, 100.0)
+    assert circuit.invite(101.0) == ()
+    assert circuit.state == "open"
+    assert [change.reason for change in circuit.put(Mode.NORMAL, 101.0)] == ["by hand"]

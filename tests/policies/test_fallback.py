@@ -157,3 +157,9 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         Fallback(**arguments)
     assert caught.value.argument == argument
+
+
+def test_a_function_that_takes_the_exception_alone_gets_nothing_else():
+    assert Fallback(function=lambda error: f"{error}!").call(fails, 1, b=2) == "down!"
+    assert Fallback(function=lambda: "nothing").call(fails, 1, b=2) == "nothing"
+    assert Fallback(function=type).call(fails, 1) is ConnectionError, "what has no signature is given the exception"

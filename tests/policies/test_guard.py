@@ -179,3 +179,34 @@ def test_bad_arguments_are_named(rules, argument):
     with pytest.raises(ConfigurationError) as caught:
         Guard(**rules)
     assert caught.value.argument == argument
+
+
+def test_why_it_was_refused_is_the_cause():
+    error = KeyError("worse")
+
+    def check(_):
+        raise error
+
+    for guard, answer, kind in (
+        (Guard(check=check), 1, KeyError),
+        (Guard(model=Item), {"name": 1}, pydantic.ValidationError),
+        (Guard(model=Item), response(content=b"{}"), pydantic.ValidationError),
+        (Guard(json=True), response(content=b"<"), ValueError),
+    ):
+        with pytest.raises(BadAnswerError) as caught:
+            guard.call(lambda answer=answer: answer)
+        assert [isinstance(cause, kind) for cause in caught.value.causes] == [True]
+    with pytest.raises(BadAnswerError) as caught:
+        Guard(check=check).call(int)
+    assert caught.value.causes == (error,)
+
+
+def test_parameters_are_no_part_of_a_content_type():
+    answer = response(content_type="text/html; charset=utf-8; profile=a")
+    assert refused(Guard(content_type="text/html"), answer) is None
+    assert refused(Guard(content_type="text/plain"), answer) == "content_type"
+
+
+def test_the_first_error_status_has_no_body_worth_reading():
+    assert refused(Guard(json=True), response(399, b"<")) == "json"
+    assert refused(Guard(json=True), response(400, b"<")) is None

@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -565,3 +566,21 @@ def test_attempts_that_are_turned_away_are_not_paid_for(time):
     replies = [(ConnectionError(), BAD), (OverloadedError("after an attempt"), None)]
     route(time, Retry(5, budget=budget), replies)
     assert budget.state.balance(time.now()) == 9.0
+
+
+def test_what_was_returned_is_in_the_record_of_the_attempts(time):
+    answers = [SimpleNamespace(status_code=503, headers={}), SimpleNamespace(status_code=500, headers={})]
+
+    def function():
+        if answers:
+            return answers.pop(0)
+        raise ValueError
+
+    with on(time), pytest.raises(ValueError) as caught:
+        Retry(4, wait=0.25, on=(503, 500)).call(function)
+    told = [(it.number, it.endpoint, it.waited, it.blame, it.status, it.error) for it in caught.value.attempts]
+    assert told == [
+        (1, None, 0.0, "bad", 503, None),
+        (2, None, 0.25, "bad", 500, None),
+        (3, None, 0.25, "bad", None, "ValueError"),
+    ]

@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from resilience.core.errors import ConfigurationError, OverloadedError
+from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError
 from resilience.core.outcome import Blame
 from resilience.pipeline import Pipeline
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.rate_limit import Bucket, Turn
 from resilience.policies.throttle import Acceptance, Throttle
+from resilience.policies.timeout import Timeout
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
@@ -156,3 +157,46 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         Throttle(**arguments)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("pause", range(1, 16))
+def test_the_window_holds_twelve_twelfths_neither_more_nor_less(pause):
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    for second in range(30):
+        acceptance.settle(acceptance.ask(second + 0.5, 0.99), Blame.BAD, second + 0.5)
+        asked = min(second + 1, 12)
+        assert acceptance.refusal(second + 0.5) == pytest.approx(min(0.9, asked / (asked + 1)))
+    left = max(0, 12 - pause)
+    assert acceptance.refusal(29.5 + pause) == pytest.approx(min(0.9, left / (left + 1)))
+
+
+def test_a_new_one_has_asked_nobody():
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    assert acceptance.refusal(0.0) == acceptance.refusal(5.0) == 0.0
+    acceptance.settle(acceptance.ask(5.0, 0.5), Blame.BAD, 5.0)
+    assert acceptance.refusal(5.0) == 0.5
+
+
+def test_a_rejection_within_counts_by_its_own_verdict_and_the_far_sides_by_its():
+    throttle = Throttle()
+    runtime = BlockingOnFakeTime()
+
+    def turned_away():
+        raise OverloadedError("inside")
+
+    load(throttle, runtime, [turned_away] * 20)
+    assert throttle.acceptance.refusal(0.0) == 0.0
+    load(throttle, runtime, [fails] * 20)
+    assert throttle.acceptance.refusal(0.0) == 0.8
+
+
+def test_a_call_that_its_deadline_cuts_after_it_had_its_time_counts_as_refused():
+    runtime = VirtualRuntime()
+    for seconds, refusal in ((1.0, 0.8), (0.01, 0.0)):
+        throttle = Throttle(window=12.0)
+        guarded = Pipeline(Timeout(seconds), throttle)
+        with on(runtime):
+            for _ in range(10):
+                with pytest.raises((DeadlineExceededError, OverloadedError)):
+                    runtime.run(lambda guarded=guarded: guarded.acall(runtime.sleep, 100.0))
+        assert throttle.acceptance.refusal(runtime.now()) == refusal

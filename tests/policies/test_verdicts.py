@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.core.call import Call
-from resilience.core.errors import BadAnswerError, CircuitOpenError, DeadlineExceededError
+from resilience.core.errors import BadAnswerError, CircuitOpenError, DeadlineExceededError, OverloadedError
 from resilience.core.outcome import BAD, GOOD, UNKNOWN, Blame, Err, Ok, Sent
+from resilience.core.propagation import NO_RETRY_HEADER
 from resilience.policies import verdicts
 from resilience.policies.verdicts import judge_bare, judge_cut, judge_error, judge_status, retry_after, roots
 from tests.composition.fake_time import BlockingOnFakeTime
@@ -191,3 +192,22 @@ def test_cuts(error, fields, since, verdict):
     for name, value in fields.items():
         setattr(call, name, value)
     assert judge_cut(error, call, since) is verdict
+
+
+def test_whoever_has_given_up_below_still_binds_the_service():
+    verdict = judge_status(429, {NO_RETRY_HEADER: "1", "retry-after": "5"})
+    assert (verdict.retry, verdict.binds_service, verdict.retry_after) == (False, True, None)
+    verdict = judge_status(503, {NO_RETRY_HEADER: "1"})
+    assert (verdict.blame, verdict.retry, verdict.binds_service) == (Blame.BAD, False, False)
+
+
+def test_what_was_turned_away_was_not_sent_and_says_when_to_come_again():
+    verdict = judge_error(OverloadedError("full", retry_after=2.5))
+    assert (verdict.sent, verdict.retry_after) == (Sent.NO, 2.5)
+
+
+def test_everything_that_an_exception_came_from_is_looked_at():
+    cause, context, argument, deeper = (ValueError(name) for name in ("cause", "context", "argument", "deeper"))
+    error = ConnectionError(argument)
+    error.__cause__, error.__context__, argument.__cause__ = cause, context, deeper
+    assert set(roots(error)) == {error, cause, context, argument, deeper}

@@ -184,5 +184,9 @@ class Choosing(RuleBasedStateMachine):
 
 TestTurns = Turns.TestCase
 TestChoosing = Choosing.TestCase
-TestTurns.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestChoosing.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestTurns.settings = settings(
+    max_examples=min(60, settings.default.max_examples), stateful_step_count=30, deadline=None
+)
+TestChoosing.settings = settings(
+    max_examples=min(80, settings.default.max_examples), stateful_step_count=40, deadline=None
+)

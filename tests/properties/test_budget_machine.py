@@ -1,9 +1,10 @@
 """The retry budget against a model that remembers every deposit and every withdrawal with its instant."""
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from resilience.policies.budget import RetryBudget
+from resilience.policies.budget import Budget, RetryBudget
 
 A_HAIR = 1e-6
 
@@ -81,3 +82,28 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 TestBudget = BudgetMachine.TestCase
+
+
+@pytest.mark.parametrize("pause", range(1, 14))
+def test_what_is_earned_goes_with_the_window_and_what_is_spent_a_tenth_later(pause):
+    budget = Budget(RetryBudget(1.0, min_per_second=0.0, ttl=10.0))
+    for second in range(25):
+        for _ in range(3):
+            budget.deposit(second + 0.5)
+        assert budget.try_withdraw(second + 0.5)
+        assert budget.balance(second + 0.5) == 3 * min(second + 1, 10) - min(second + 1, 11)
+    left = 3 * max(0, 10 - pause) - max(0, 11 - pause)
+    assert budget.balance(24.5 + pause) == max(0, left)
+    budget.deposit(24.5 + pause)
+    assert budget.balance(24.5 + pause) == max(0, left + 1)
+
+
+def test_a_refund_goes_to_the_slice_that_paid():
+    budget = Budget(RetryBudget(0.0, min_per_second=0.2, ttl=10.0))
+    assert budget.try_withdraw(3.5)
+    assert budget.try_withdraw(8.5)
+    assert not budget.try_withdraw(8.5)
+    budget.refund(3.5)
+    assert budget.balance(8.5) == 1.0
+    assert budget.balance(14.5) == 1.0, "what was paid at 8.5 is still paid"
+    assert budget.balance(20.5) == 2.0

@@ -79,4 +79,6 @@ class Ejecting(RuleBasedStateMachine):
 
 
 TestEjecting = Ejecting.TestCase
-TestEjecting.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestEjecting.settings = settings(
+    max_examples=min(60, settings.default.max_examples), stateful_step_count=30, deadline=None
+)

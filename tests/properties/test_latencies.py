@@ -73,3 +73,26 @@ def test_the_longest_and_the_shortest_have_a_place():
         for _ in range(2):
             latencies.observe(sample, 0.0)
         assert 0.001 <= latencies.delay(quantile(0.5, ceiling=10.0), 0.0) <= 10.0
+
+
+def test_a_new_one_knows_nothing_and_each_of_three_slices_counts():
+    wanted = quantile(0.5, ceiling=60.0)
+    latencies = Latencies()
+    assert latencies.delay(wanted, 0.0) == 60.0
+    for start in range(0, 100, 10):
+        latencies = Latencies()
+        for late in (0.0, 10.0, 20.0):
+            latencies.observe(0.5, start + late)
+        assert latencies.delay(quantile(0.66, ceiling=60.0), start + 20.0) < 0.53, "three are enough for this one"
+        latencies = Latencies()
+        latencies.observe(0.5, start + 0.0)
+        for late in (10.0, 30.0):
+            latencies.observe(0.5, start + late)
+        assert latencies.delay(quantile(0.66, ceiling=60.0), start + 30.0) == 60.0, "one of them is too old"
+
+
+def test_the_shortest_have_a_bucket_of_their_own():
+    latencies = Latencies()
+    for sample in (0.0, 5e-5, 1e-4):
+        latencies.observe(sample, 0.0)
+    assert latencies._counts[0][:2] == [3, 0]

@@ -91,3 +91,32 @@ def test_too_few_calls_and_idle_windows_change_nothing():
     assert window(limit, 0.0, 1.0, in_flight=49) == 100
     assert limit.learn(Sample(0.0, 1.0, 200, dropped=True), 100.0) == 100
     assert window(limit, 100.0, 0.0) > 100, "no time at all is no reason to fear"
+
+
+def test_what_began_at_the_step_back_is_of_the_same_congestion():
+    limit = Aimd(initial=100).begin()
+    assert limit.learn(Sample(0.0, 1.0, 10, dropped=True), 1.0) == 90
+    assert limit.learn(Sample(1.0, 1.0, 10, dropped=True), 2.0) == 90
+    assert limit.learn(Sample(1.5, 1.0, 10, dropped=True), 2.5) == 81
+
+
+def test_a_window_is_as_long_as_it_says():
+    limit = Gradient2(initial=100, window=2.0).begin()
+    for _ in range(30):
+        limit.learn(Sample(0.0, 1.0, 200, dropped=False), 5.0)
+    assert limit.learn(Sample(0.0, 1.0, 200, dropped=False), 6.9) == 100
+    assert limit.learn(Sample(0.0, 1.0, 200, dropped=False), 7.0) == pytest.approx(100.8)
+    assert limit.learn(Sample(0.0, 1.0, 200, dropped=False), 7.0) == pytest.approx(100.8), "a new one has begun"
+
+
+def test_half_of_the_limit_is_load_enough():
+    for in_flight, moved in ((49, 100.0), (50, 100.8)):
+        assert window(Gradient2(initial=100).begin(), 0.0, 1.0, in_flight) == pytest.approx(moved)
+    assert window(Gradient2(initial=100).begin(), 0.0, 0.5) == pytest.approx(100.8)
+
+
+def test_twice_the_latency_is_not_yet_of_another_age():
+    limit = Gradient2(initial=100).begin()
+    window(limit, 0.0, 3.0)
+    window(limit, 10.0, 1.0)
+    assert limit._long == 2.0
