@@ -37,7 +37,7 @@ class Picking(Settling):
     ) -> None:
         super().__init__(service, balancer, line, emit, hears, total)
         self.endpoints: tuple[Endpoint, ...] = ()
-        self.attempts = Tally()
+        self.attempts: Tally = Tally()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Take over a new set of endpoints."""
