@@ -102,8 +102,11 @@ class Directory:
 
     async def renewed(self, runtime: Runtime, seconds: float, /) -> None:
         """Wait for the answers that failed dials have asked for, but not long, and not for nameservers that fail."""
-        if self.freshness.failing is None and self.freshness.due <= self._clock.now():
-            await self.fresh(runtime, seconds)
+        until = self._clock.now() + seconds
+        for _ in range(2):  # the lookup that was under way may have been asked before the dials failed
+            now = self._clock.now()
+            if self.freshness.failing is None and self.freshness.due <= now < until:
+                await self.fresh(runtime, until - now)
 
     def dial_failed(self) -> None:
         """Ask again early, at most once a second: an address did not take a connection, so perhaps it has moved."""

@@ -70,6 +70,9 @@ class Freshness:
         self._good_at = self._good_until = -math.inf
         self._has_good = False
         self._asked_at = -math.inf
+        self._asking = False
+        self._overtaken = False
+        """A dial failed while a lookup was under way: its answer may be older than what the dial found out."""
         self._early_at = -math.inf
         self._used_at = -math.inf
         self._waiting_until = -math.inf
@@ -85,14 +88,16 @@ class Freshness:
 
     def asked(self, now: float, /) -> None:
         """Note that a lookup begins."""
-        self._asked_at = now
+        with self._lock:
+            self._asked_at, self._asking, self._overtaken = now, True, False
 
     def answered(self, ttl: float, /, *, now: float, random: float) -> Change:
         """Take an answer with addresses; an infinite `ttl` (a static list) is never asked for again."""
         self.failing, self.failures, self.absences = None, 0, 0
         lasts = ttl if math.isinf(ttl) else self._clamped(ttl)
         self._has_good, self._good_at, self._good_until = True, now, now + lasts
-        self._plan(now + lasts * (1 - JITTER * random))
+        if self._plan(now + lasts * (1 - JITTER * random)) and not math.isinf(ttl):
+            self.due = self._early_at = now
         return Change.REPLACE
 
     def failed(self, kind: Kind, /, *, ttl: float | None = None, now: float, random: float) -> Change:
@@ -115,10 +120,13 @@ class Freshness:
     def _clamped(self, ttl: float) -> float:
         return min(max(ttl, self.min_ttl), self.max_ttl)
 
-    def _plan(self, instant: float) -> None:
+    def _plan(self, instant: float) -> bool:
+        """End a lookup; true when a dial has overtaken it, so that the next is due at once."""
         with self._lock:
             self.due = instant
             self._waiting_until = -math.inf
+            self._asking = False
+            return self._overtaken
 
     # What calls bring.
 
@@ -147,6 +155,8 @@ class Freshness:
             elif self.absences:  # else dials would use up the answers for which the last good set is kept
                 instant = self._asked_at + max(EARLY, self.min_ttl)
             instant = max(now, instant)
+            if self._asking and instant <= now:
+                self._overtaken = True
             if instant >= self.due or math.isinf(self.due):
                 return False
             self.due = self._early_at = instant

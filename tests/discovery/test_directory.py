@@ -196,6 +196,32 @@ def test_a_call_waits_for_what_a_failed_dial_has_asked_for_unless_nameservers_fa
     assert world.runtime.run(renewed) == 0.0
 
 
+def test_what_was_asked_before_the_dial_failed_is_not_what_a_call_waits_for() -> None:
+    world = World(takes=0.05)
+    world.first()
+    due = world.directory.freshness.due
+    world.calls(due - world.runtime.now() - 0.01, every=0.01)
+    assert len(world.asked) == 1
+    old = world.answer
+
+    class Old:
+        """What the nameserver said as the lookup under way was asked."""
+
+        async def resolve(self, target: Target, /, *, deadline: float) -> Resolution:
+            world.directory._resolver = world
+            await world.resolve(target, deadline=deadline)
+            return old  # type: ignore[no-any-return]
+
+    world.directory._resolver = Old()
+    world.calls(0.03, every=0.01)
+    assert len(world.asked) == 2
+    world.answer = found("10.0.0.2")
+    world.directory.dial_failed()
+    world.runtime.run(lambda: world.directory.renewed(world.runtime, PATIENCE))
+    assert world.adopted[-1] == found("10.0.0.2")
+    assert len(world.asked) == 3
+
+
 def test_after_a_pause_nobody_refreshes_and_the_next_call_waits_a_moment() -> None:
     world = World()
     world.first()

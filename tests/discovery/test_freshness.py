@@ -128,6 +128,25 @@ def test_a_failed_dial_brings_the_next_refresh_forward_once_a_second():
     assert made.is_due(5.0)
 
 
+def test_an_answer_that_was_asked_for_before_a_dial_failed_is_asked_for_again_once():
+    made = fresh(now=0.0)
+    made.asked(10.0)
+    assert not made.dial_failed(10.1)  # one is on its way, but may have been asked too early
+    made.answered(10.0, now=10.2, random=0.0)
+    assert made.is_due(10.2)
+    made.asked(10.2)
+    assert not made.dial_failed(10.3)  # within the second: the one that is on its way has to do
+    made.answered(10.0, now=10.4, random=0.0)
+    assert made.wait(10.4) == pytest.approx(10.0)
+    made.asked(20.4)
+    made.dial_failed(20.5)
+    made.failed("servfail", now=20.6, random=0.0)  # who fails is not hurried
+    assert made.wait(20.6) == pytest.approx(1.0)
+    made.asked(21.6)
+    made.answered(10.0, now=21.7, random=0.0)
+    assert made.wait(21.7) == pytest.approx(10.0)
+
+
 def test_a_static_list_is_not_asked_for_again_by_failed_dials():
     assert not fresh(ttl=math.inf).dial_failed(5.0)
 
