@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resilience.balancing.bounds import bound_until, open_to
+from resilience.balancing.outage import Outage
 from resilience.balancing.refusals import refusal
 from resilience.balancing.settling import Settling
 from resilience.core.attempt import Attempt
@@ -38,6 +39,7 @@ class Picking(Settling):
         super().__init__(service, balancer, line, emit, hears, total)
         self.endpoints: tuple[Endpoint, ...] = ()
         self.attempts: Tally = Tally()
+        self.outage = Outage()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Take over a new set of endpoints."""
@@ -51,10 +53,19 @@ class Picking(Settling):
             return attempt
         if self._abandoned:
             self.settle_abandoned()
+        if self.outage.over:
+            self._end_outage(now)
         total = self.total
         if total is not None and total.taken >= total.limit:
             return None
+        return self._beside(call, now) if call.hedging else self._picked(call, now)
 
+    def _end_outage(self, now: float) -> None:
+        for endpoint, transitions in self.outage.rest(self.endpoints, now):
+            for transition in transitions:
+                self.changed(endpoint, transition)
+
+    def _picked(self, call: RoutedCall, now: float) -> Attempt | None:
         def fit(endpoint: Endpoint) -> bool:
             return endpoint.ready(now) and (endpoint not in call.tried or bound_until(call, endpoint) <= now)
 
@@ -62,8 +73,6 @@ class Picking(Settling):
         def usable(endpoint: Endpoint) -> bool:
             return fit(endpoint) and (endpoint.silent < SILENT or not endpoint.hangs(now))
 
-        if call.hedging:
-            return self._beside(call, now)
         if call.tried and (attempt := self._at_one_that_answers(call, usable, now)):
             return attempt
         if not call.repeatable and (attempt := self._at_a_closed_circuit(call, usable, now)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from resilience.balancing.bounds import bound_until
@@ -39,8 +40,11 @@ def asked_to_stay_away(service: str, call: RoutedCall, open_now: Sequence[Endpoi
     return OverloadedError(message, service=service, retry_after=wait)
 
 
-def refusal(service: str, endpoints: Sequence[Endpoint], now: float) -> Exception:
-    """Return the error for a call that no endpoint can take: an open circuit, or nothing there at all."""
+def refusal(service: str, endpoints: Sequence[Endpoint], now: float, relents_in: float = math.inf) -> Exception:
+    """Return the error for a call that no endpoint can take: an open circuit, or nothing there at all.
+
+    `relents_in`: seconds until a circuit lets a probe in because no other endpoint is there.
+    """
     waits = [
         (endpoint.circuit.retry_after(now), endpoint)
         for endpoint in endpoints
@@ -48,6 +52,7 @@ def refusal(service: str, endpoints: Sequence[Endpoint], now: float) -> Exceptio
     ]
     if waits:
         wait, endpoint = min(waits, key=lambda pair: pair[0])
+        wait = min(wait, relents_in) if wait < math.inf else wait  # infinite: forced open
         message = f"circuit for {endpoint.label} is {endpoint.circuit.state}; next probe in {wait:.1f} s"  # type: ignore[union-attr]
         if len(endpoints) > 1:
             message = f"no endpoint of {service} can be called: of {len(endpoints)}, the first " + message

@@ -128,6 +128,23 @@ class Room(Picking):
             attempt.endpoint.observe(elapsed)
         attempt.settle(UNKNOWN, now)
 
+    # Nobody can be called.
+
+    def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
+        """Tell everybody that a circuit has changed its state; when one closes, an outage is over."""
+        super().changed(endpoint, transition)
+        if transition.state == "closed":
+            self.outage.closed()
+
+    def _relent(self, call: RoutedCall, now: float) -> Attempt | None:
+        found = self.outage.relent(self.endpoints, now, call.runtime.random())
+        if found is None:
+            return None
+        endpoint, transitions = found
+        for transition in transitions:
+            self.changed(endpoint, transition)
+        return self._begin(call)
+
     # Waiting.
 
     def _line_for(self, wanted: Sequence[Endpoint]) -> None:
@@ -141,8 +158,10 @@ class Room(Picking):
             now = runtime.now()
             open_now = [endpoint for endpoint in self.endpoints if open_to(call, endpoint, now)]
             if not open_now:
+                if not call.tried and (attempt := self._relent(call, now)):
+                    return attempt
                 if self.renewal is None or renewed:
-                    raise refusal(self.service, self.endpoints, now)
+                    raise refusal(self.service, self.endpoints, now, self.outage.seconds(self.endpoints, now))
                 renewed = True
                 await self.renewal(call)
                 continue

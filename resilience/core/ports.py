@@ -198,6 +198,8 @@ class Circuit(Protocol):
 
     sole: bool
     """The endpoint is its service's only one: there is nowhere else to go."""
+    relents_at: float
+    """When it has been open for as long as is configured: what is left of its wait then is back-off."""
 
     @property
     def state(self) -> str:
@@ -224,8 +226,8 @@ class Circuit(Protocol):
         """Return the transitions that nobody has been told of yet: those that asking has caused."""
         ...
 
-    def invite(self, now: float, /) -> Sequence[Any]:
-        """Move an open circuit on to half-open at once: something else has seen the endpoint alive."""
+    def invite(self, now: float, /, reason: str = ...) -> Sequence[Any]:
+        """Move an open circuit on to half-open at once: the endpoint was seen alive, or there is nowhere else to go."""
         ...
 
 

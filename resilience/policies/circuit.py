@@ -51,7 +51,7 @@ class Circuit:
 
     __slots__ = (
         "_bad", "_before_run", "_draw", "_failures", "_generation", "_good", "_lock", "_openings", "_passed",
-        "_probes", "_slice", "_slice_ends", "_succeed", "_until", "_width", "options", "sole", "state",
+        "_probes", "_slice", "_slice_ends", "_succeed", "_until", "_width", "options", "relents_at", "sole", "state",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,8 @@ class Circuit:
         self.options = options
         self.sole = sole
         self.state = CLOSED
+        self.relents_at = -math.inf
+        """When it has been open for `open_for`: what is left of its wait then is back-off."""
         self._draw = draw
         self._lock = threading.Lock()
         self._generation = 0
@@ -166,13 +168,13 @@ class Circuit:
         """Return the changes that nobody has been told of yet: here there are none."""
         return ()
 
-    def invite(self, now: float, /) -> tuple[Transition, ...]:
-        """Let probes in at once, because something else (a health check) has seen the endpoint alive."""
+    def invite(self, now: float, /, reason: str = "a health check passed") -> tuple[Transition, ...]:
+        """Let probes in at once, because something else has seen the endpoint alive, or there is nowhere else to go."""
         with self._lock:
             if self.state is not OPEN or self._until <= now:
                 return ()
             self._until = now
-            return (self._enter_locked(HALF_OPEN, "a health check passed"),)
+            return (self._enter_locked(HALF_OPEN, reason),)
 
     def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
         """Put the circuit into a state by hand; it goes on from there by its own rules."""
@@ -256,6 +258,7 @@ class Circuit:
         self._openings += 1
         self._enter_locked(OPEN, reason)
         self._until = now + wait
+        self.relents_at = now + min(wait, options.open_for)
         return (Transition(OPEN, reason, wait),)
 
     def _enter_locked(self, state: str, reason: str) -> Transition:

@@ -146,9 +146,9 @@ class DeepCircuit(Circuit):
             pending, self._pending = self._pending, []
         return tuple(pending)
 
-    def invite(self, now: float, /) -> tuple[Transition, ...]:
+    def invite(self, now: float, /, reason: str = "a health check passed") -> tuple[Transition, ...]:
         """Let probes in at once, unless the circuit was forced open."""
-        return () if self.mode is Mode.FORCED_OPEN else super().invite(now)
+        return () if self.mode is Mode.FORCED_OPEN else super().invite(now, reason)
 
     def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
         """Put the circuit into a state by hand; it goes on from there by its own rules."""
