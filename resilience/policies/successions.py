@@ -51,7 +51,7 @@ def circuit_after(known: Circuit, made: Circuit, /) -> Circuit:
         made.state = known.state
         made._generation = known._generation + 1
         made._openings = known._openings
-        made._until = known._until
+        made._until, made.relents_at = known._until, known.relents_at
         made._failures = known.failures_in_a_row
         made._passed = known._passed if known.state is not CLOSED else 0
     return made

@@ -50,6 +50,21 @@ class TestWhatStays:
             clock.advance(1)
             assert endpoints(client)[A].ready
 
+    def test_so_do_all_circuits_of_a_service(self):
+        options = {"consecutive_failures": 2, "open_for": 40}
+        service = replace(TWO, circuit=resilience.CircuitBreaker(**options))
+        script = Script([], then=ConnectionRefused)
+        with virtual() as clock, resilience.Client(transport=script, defaults=service) as client:
+            for _ in range(2):
+                with pytest.raises(httpx.ConnectError):
+                    client.get(URL)
+            client.update(defaults=replace(TWO, circuit=resilience.CircuitBreaker(window=20, **options)))
+            clock.advance(39)
+            sent = len(script.sent)
+            with pytest.raises(resilience.CircuitOpenError):
+                client.get(URL)
+            assert len(script.sent) == sent
+
     def test_the_options_of_a_circuit_change(self):
         with virtual(), resilience.Client(transport=Script([], then=ConnectionRefused), defaults=ONE) as client:
             with pytest.raises(httpx.ConnectError):
