@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 
 import resilience
+from hot_cold import HotCold
 from resilience.lab import Fleet, Report, run_load
 from results import circumstances, show, table, terminal, write_section
 
@@ -45,6 +46,7 @@ SUBJECTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Random": _balancer(resilience.Random),
     "LeastRequest": _balancer(resilience.LeastRequest),
     "PeakEwma": _balancer(resilience.PeakEwma),
+    "Prequal's rule": _balancer(HotCold),
 }
 
 
