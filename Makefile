@@ -63,10 +63,9 @@ test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy;
 
 test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
 	@$(call debian,$(DEBIAN))
-	@# What is judged against the clock gets a second chance on a shared machine, and the output says so. The balancers'
-	@# bad days are measurements: benchmarks/balancing_lab.py, or by hand `pytest tests/real/balancing`.
-	$(BIN)/python -m pytest tests/real --ignore=tests/real/balancing \
-		|| { echo "Second chance, for what failed:"; $(BIN)/python -m pytest tests/real --ignore=tests/real/balancing --last-failed --last-failed-no-failures none; }
+	@# What is judged against the clock gets a second chance on a shared machine, and the output says so.
+	$(BIN)/python -m pytest tests/real \
+		|| { echo "Second chance, for what failed:"; $(BIN)/python -m pytest tests/real --last-failed --last-failed-no-failures none; }
 
 test-docker: .venv/dev.stamp ## Compose and Swarm, on a Docker engine of its own; as root, installs Debian packages
 	@$(call debian,$(ENGINE))
