@@ -71,7 +71,7 @@ class Circuit:
         self._slice_ends = -math.inf
         self._good: list[Tally] = _UNUSED
         """Counted without the lock: most calls succeed, and every one of them comes by here."""
-        self._succeed: Callable[[], int] = int
+        self._succeed: Callable[[], int] | None = None
         self._bad: list[int] = _UNUSED
         self._failures = 0
         """Failures that count towards a run, ever: only raised, and under the lock."""
@@ -135,6 +135,8 @@ class Circuit:
     def succeeded(self, permit: Permit, now: float, /) -> bool:
         """Count a plain success without the lock; false, and nothing is counted, where `settle` has to look closer."""
         succeed = self._succeed  # before the look at the generation: what it counts in is not of a later one
+        if succeed is None:  # no counters yet, even if another thread makes them before the next line
+            return False
         if permit.generation != self._generation or self.state is not CLOSED or now >= self._slice_ends or permit.spent:
             return False
         permit.spent = True
@@ -158,7 +160,7 @@ class Circuit:
             if (number := int(now / self._width)) > self._slice:
                 self._turn_locked(number)
             if verdict.blame is Blame.GOOD:
-                self._succeed()
+                self._good[self._slice % _SLICES].step()
                 self._before_run = self._failures
                 return ()
             self._bad[self._slice % _SLICES] += 1

@@ -233,3 +233,23 @@ def test_an_invitation_is_for_a_circuit_that_is_open_and_waits():
     assert circuit.invite(104.0) == (), "it is over already"
     assert [change.state for change in circuit.invite(103.9)] == ["half-open"]
     assert circuit.invite(103.9) == ()
+
+
+def test_a_success_is_counted_though_another_thread_makes_the_counters_meanwhile():
+    circuit = Circuit(CircuitOptions())
+    first, other = circuit.admit(0.0), circuit.admit(0.0)
+
+    class Raced:
+        """A permit whose settling is overtaken by the first verdict of all, at the first look at it."""
+
+        probe = spent = overtaken = False
+
+        @property
+        def generation(self):
+            if not self.overtaken:
+                self.overtaken = True
+                circuit.settle(other, GOOD, now=0.0)
+            return first.generation
+
+    circuit.settle(Raced(), GOOD, now=0.0)
+    assert circuit.counts(0.0) == (2, 0)
