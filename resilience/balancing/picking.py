@@ -5,41 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resilience.balancing.bounds import bound_until, open_to
-from resilience.balancing.outage import Outage
 from resilience.balancing.refusals import refusal
 from resilience.balancing.settling import Settling
 from resilience.core.attempt import Attempt
 from resilience.core.call import Elsewhere
 from resilience.core.endpoint import SILENT
 from resilience.core.errors import OverloadedError
-from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
-    from resilience.core.events import Event
-    from resilience.core.ports import Balancer
-    from resilience.core.slots import Line, Slots
 
 
 class Picking(Settling):
     """The half of a room that begins attempts, without ever waiting."""
 
-    def __init__(
-        self,
-        service: str,
-        balancer: Balancer,
-        line: Line,
-        emit: Callable[[Event], None],
-        hears: Callable[[int], bool],
-        total: Slots | None = None,
-    ) -> None:
-        super().__init__(service, balancer, line, emit, hears, total)
-        self.endpoints: tuple[Endpoint, ...] = ()
-        self.attempts: Tally = Tally()
-        self.outage = Outage()
+    endpoints: tuple[Endpoint, ...] = ()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Take over a new set of endpoints."""

@@ -23,32 +23,21 @@ if TYPE_CHECKING:
     from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
     from resilience.core.endpoint import Endpoint
-    from resilience.core.events import Event
-    from resilience.core.ports import Balancer, Proceed
-    from resilience.core.slots import Line, Slots
+    from resilience.core.ports import Proceed
 
 
 class Room(Picking):
     """Endpoints of one service, and the filter that sends each attempt to one of them."""
 
-    def __init__(
-        self,
-        service: str,
-        balancer: Balancer,
-        line: Line,
-        emit: Callable[[Event], None],
-        hears: Callable[[int], bool],
-        total: Slots | None = None,
-    ) -> None:
-        super().__init__(service, balancer, line, emit, hears, total)
-        self.on_dial_failed: Callable[[Endpoint], None] | None = None
-        """Told of each dial that nobody took: the address may have moved."""
-        self.renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
-        """Waits a moment for the addresses such a dial has made somebody ask for; None where nobody can be asked."""
+    on_dial_failed: Callable[[Endpoint], None] | None = None
+    """Told of each dial that nobody took: the address may have moved."""
+    renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
+    """Waits a moment for the addresses such a dial has made somebody ask for; None where nobody can be asked."""
 
     def follow(self, other: Room) -> None:
         """Count on from another room of the same service, and settle what was abandoned there."""
-        self.attempts, self.streams, self._abandoned = other.attempts, other.streams, other._abandoned
+        self.attempts, self.streams, self.outage = other.attempts, other.streams, other.outage
+        self._abandoned = other._abandoned
 
     # The filter.
 
@@ -129,12 +118,6 @@ class Room(Picking):
         attempt.settle(UNKNOWN, now)
 
     # Nobody can be called.
-
-    def changed(self, endpoint: Endpoint, transition: Any) -> None:  # noqa: ANN401 - the circuit's own Transition
-        """Tell everybody that a circuit has changed its state; when one closes, an outage is over."""
-        super().changed(endpoint, transition)
-        if transition.state == "closed":
-            self.outage.closed()
 
     def _relent(self, call: RoutedCall, now: float) -> Attempt | None:
         found = self.outage.relent(self.endpoints, now, call.runtime.random())

@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from resilience.balancing.outage import Outage
 from resilience.core.events import AttemptEnded, CircuitChanged
 from resilience.core.outcome import Blame, Sent
+from resilience.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +55,7 @@ class Settling:
         self.line = line
         self.total = total
         """What all services of a client may have in flight together; None for no such limit."""
+        self.attempts: Tally = Tally()
         self.streams: set[Attempt] = set()
         """Attempts whose body is with the caller."""
         self.on_verdict: Callable[[Endpoint, Verdict], None] | None = None
@@ -63,6 +66,7 @@ class Settling:
         """Told of circuits in pybreaker's words; None where nobody listens."""
         self.counts: Callable[[BaseException], bool] | None = None
         """Tells whether an exception counts in circuits; None when all do."""
+        self.outage: Outage = Outage()
         self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
         self._emit = emit
         self._hears = hears
@@ -142,7 +146,9 @@ class Settling:
         )
         if self.watch is not None:
             self.watch.changed(endpoint, transition)
-        if transition.state == "closed" and self.on_closed is not None:
-            self.on_closed(endpoint)
+        if transition.state == "closed":
+            self.outage.closed()
+            if self.on_closed is not None:
+                self.on_closed(endpoint)
         # Whoever waits for a slot here should hear of it: to fail fast, or to come in.
         self.line.stir()

@@ -70,7 +70,7 @@ def test_meanwhile_a_call_a_second_at_most_is_let_through_to_each_in_turn() -> N
 def test_the_error_says_when_and_then_it_is_so() -> None:
     service = Service()
     service.calls(600.0)
-    while service.house.runtime.now():
+    for _ in range(1000):
         service.call()
         assert service.error.retry_after is not None
         if service.error.retry_after > 0.1:
@@ -102,6 +102,18 @@ def test_one_sick_endpoint_among_well_ones_backs_off_as_ever() -> None:
     service.exchange = exchange  # type: ignore[method-assign]
     service.calls(600.0)
     assert sum(label == sick.label for at, label in service.sent if at > 300.0) <= 8
+
+
+def test_a_room_that_takes_over_goes_on_with_the_outage() -> None:
+    service = Service()
+    service.calls(60.0)
+    other = House(3, limit=10)
+    other.room.follow(service.house.room)
+    now = service.house.runtime.now()
+    assert other.room.outage.seconds(service.house.endpoints, now) == service.house.room.outage.seconds(
+        service.house.endpoints, now
+    )
+    assert other.room.outage.relent(service.house.endpoints, now, 0.0) is None
 
 
 def test_circuits_forced_open_stay_so() -> None:
