@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from resilience.core.endpoint import Endpoint
 
-# Seconds between two calls let through so, up to half as many more: a tenth of what a retry budget grants in any case.
+# Seconds between two calls let through so, and up to half as many more: a third of what a retry budget grants at least.
 APART = 1.0
 
 
@@ -62,8 +62,8 @@ class Outage:
 
     def seconds(self, endpoints: Sequence[Endpoint], now: float) -> float:
         """Return the seconds until a circuit relents; infinite when none is open."""
-        opened = [it.circuit.relents_at for it in endpoints if it.circuit is not None and it.circuit.state == "open"]
-        return max(0.0, self._next - now, min(opened, default=math.inf) - now)
+        open_now = (it.circuit for it in endpoints if it.fit and it.circuit is not None and it.circuit.state == "open")
+        return max(0.0, self._next - now, min((it.relents_at for it in open_now), default=math.inf) - now)
 
 
 def _invited(endpoint: Endpoint, now: float, reason: str) -> Sequence[Any]:

@@ -52,7 +52,7 @@ def refusal(service: str, endpoints: Sequence[Endpoint], now: float, relents_in:
     ]
     if waits:
         wait, endpoint = min(waits, key=lambda pair: pair[0])
-        wait = min(wait, relents_in) if wait < math.inf else wait  # infinite: forced open
+        wait = min(wait, relents_in)
         message = f"circuit for {endpoint.label} is {endpoint.circuit.state}; next probe in {wait:.1f} s"  # type: ignore[union-attr]
         if len(endpoints) > 1:
             message = f"no endpoint of {service} can be called: of {len(endpoints)}, the first " + message

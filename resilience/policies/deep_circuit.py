@@ -162,6 +162,7 @@ class DeepCircuit(Circuit):
         transitions: tuple[Transition, ...] = ()
         if mode is Mode.FORCED_OPEN:
             transitions = self.force(OPEN, now)
+            self.relents_at = math.inf
         elif mode is Mode.DISABLED or before in {Mode.FORCED_OPEN, Mode.DISABLED}:
             transitions = self.force(CLOSED, now)
         self.mode = mode

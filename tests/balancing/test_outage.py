@@ -156,6 +156,9 @@ def test_endpoints_without_a_circuit_or_not_fit_are_passed_over() -> None:
     two.mark(draining=False)
     two.circuit.settle(two.circuit.admit(now + 1.0), BAD, now=now + 1.0)  # from now on its wait is longer than a second
     assert outage.relent(house.endpoints, now + 1.5, 0.0) is None
+    two.mark(draining=True)
+    assert outage.seconds(house.endpoints, now + 1.5) == math.inf
+    two.mark(draining=False)
     assert outage.seconds(house.endpoints, now + 1.5) == pytest.approx(0.5)
     found = outage.relent(house.endpoints, now + 2.0, 0.0)
     assert found is not None
