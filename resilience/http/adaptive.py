@@ -66,9 +66,8 @@ class EndpointLimit:
         return EndpointLimit(law, slots, ceiling, known)
 
     def _apply_locked(self) -> bool:
-        before = self._slots.limit
-        self._slots.limit = min(self._ceiling, max(1, math.floor(self._limit.limit)))
-        return self._slots.limit != before
+        limit = min(self._ceiling, max(1, math.floor(self._limit.limit)))
+        return _resized(self._slots, limit)
 
 
 def limit_endpoint(endpoint: Endpoint, service: Service, ceiling: float) -> None:
@@ -76,11 +75,19 @@ def limit_endpoint(endpoint: Endpoint, service: Service, ceiling: float) -> None
     known: Any = endpoint.adaptive
     if service.limit is None:
         endpoint.adaptive = None
-        endpoint.slots.limit = ceiling
+        _resized(endpoint.slots, ceiling)
     elif known is None:
         endpoint.adaptive = EndpointLimit(service.limit.law, endpoint.slots, ceiling)
     else:
         endpoint.adaptive = known.after(service.limit.law, endpoint.slots, ceiling)
+
+
+def _resized(slots: Slots, limit: float) -> bool:
+    """Change the limit, and hand room that is new to those who wait for it; false, and no lock, where it stays."""
+    if limit == slots.limit:
+        return False
+    slots.resize(limit)
+    return True
 
 
 def throttle_for(service: Service, old: Upstream | None, now: float) -> Throttle | None:
