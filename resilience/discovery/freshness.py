@@ -96,8 +96,7 @@ class Freshness:
         self.failing, self.failures, self.absences = None, 0, 0
         lasts = ttl if math.isinf(ttl) else self._clamped(ttl)
         self._has_good, self._good_at, self._good_until = True, now, now + lasts
-        if self._plan(now + lasts * (1 - JITTER * random)) and not math.isinf(ttl):
-            self.due = self._early_at = now
+        self._plan(now + lasts * (1 - JITTER * random), again_at=None if math.isinf(ttl) else now)
         return Change.REPLACE
 
     def failed(self, kind: Kind, /, *, ttl: float | None = None, now: float, random: float) -> Change:
@@ -120,13 +119,14 @@ class Freshness:
     def _clamped(self, ttl: float) -> float:
         return min(max(ttl, self.min_ttl), self.max_ttl)
 
-    def _plan(self, instant: float) -> bool:
-        """End a lookup; true when a dial has overtaken it, so that the next is due at once."""
+    def _plan(self, instant: float, *, again_at: float | None = None) -> None:
+        """End a lookup, and plan the next; where a dial has overtaken it, for `again_at`."""
         with self._lock:
             self.due = instant
+            if self._overtaken and again_at is not None:
+                self.due = self._early_at = again_at
             self._waiting_until = -math.inf
             self._asking = False
-            return self._overtaken
 
     # What calls bring.
 

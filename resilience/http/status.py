@@ -92,10 +92,11 @@ def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
         for endpoint in upstream.endpoints
     )
     budget = None if upstream.budget is None else upstream.budget.balance(now)
-    shed = upstream.shed.value
     counts, panic = upstream.counts(now), upstream.fitness.panic.on
     throttled = None if upstream.throttle is None else upstream.throttle.acceptance.refusal(now)
-    return ServiceStatus(upstream.name, endpoints, upstream.resolution, budget, counts, panic, shed, throttled)
+    return ServiceStatus(
+        upstream.name, endpoints, upstream.resolution, budget, counts, panic, upstream.shed.value, throttled
+    )
 
 
 @dataclass(frozen=True, slots=True)
