@@ -1,6 +1,7 @@
 """Every policy in a situation in which a call of it suspends wherever it can: for cutting it there."""
 
 import math
+from abc import ABC, abstractmethod
 from types import MappingProxyType
 
 from resilience import (
@@ -35,7 +36,7 @@ LONG = 1e6
 """Seconds; nothing of what is counted is forgotten meanwhile."""
 
 
-class Scene:
+class Scene(ABC):
     """One call; who else is there, before and after it; and what of the policy's state can be seen."""
 
     policy_class = None
@@ -53,8 +54,9 @@ class Scene:
 
     # What each scene says of its own.
 
+    @abstractmethod
     def make(self):
-        raise NotImplementedError
+        """Return the policy that is cut."""
 
     others = ()
     """Who else calls: (when, name), in seconds from 0; the call itself comes at 0.25."""
