@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.subjects import CONTROL, SUBJECTS
+from benchmarks.scoreboard.table import cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def headline(sections: Sequence[Section], *, all_of_ours: bool) -> str:
     ]
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for section in sections:
-        cells = [_cell(section, name) for name in names]
+        cells = [cell(section, name, _percent) for name in names]
         lines.append(f"| {section.scenario.name.replace('-', '&#8209;')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -57,18 +58,6 @@ def insert(document: Path, sections: Sequence[Section], folder: Path, *, all_of_
         ),
     ]
     document.write_text("\n\n".join([before + BEGIN, *block, END + after]), encoding="utf-8")
-
-
-def _cell(section: Section, name: str) -> str:
-    it = section.standings.get(name)
-    if it is None:
-        return ""
-    text = _percent(it.within)
-    if it.noisy:
-        text = f"~{text}"
-    elif section.first(name):
-        text = f"**{text}**"
-    return f"{text}<br>×{it.sends:.2f}"
 
 
 def _percent(share: float) -> str:

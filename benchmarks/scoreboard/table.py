@@ -9,7 +9,7 @@ from benchmarks.scoreboard.subjects import CONTROL, SUBJECTS
 from benchmarks.scoreboard.wording import HEADER, MEANING, about, again, line, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.scoreboard.board import Section
     from benchmarks.scoreboard.promises import Promise
@@ -28,12 +28,13 @@ def headline(sections: Sequence[Section]) -> str:
     names = [name for name in SUBJECTS if name != CONTROL and any(name in section.standings for section in sections)]
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for section in sections:
-        cells = [_cell(section, name) for name in names]
+        cells = [cell(section, name) for name in names]
         lines.append(f"| {section.scenario.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(section: Section, name: str) -> str:
+def cell(section: Section, name: str, percent: Callable[[float], str] = percent) -> str:
+    """Write the share in time, bold for the first and ~ for noise, above the sends per call; empty without a row."""
     it = section.standings.get(name)
     if it is None:
         return ""
