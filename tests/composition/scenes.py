@@ -113,7 +113,7 @@ class Scene(ABC):
         await self.runtime.sleep(when)
         await self.guarded(self.other, name)
 
-    def suspended(self):
+    def suspended(self):  # noqa: B027 - most scenes need none
         """Nothing to do in between."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.docker.engine import IMAGE, ROOT, Engine
-from tests.docker.traffic import LEFT, Traffic, hosts, lossless, until
+from tests.docker.traffic import LEFT, Traffic, hosts, lossless, replaced, scaled_up_and_down, until
 
 pytestmark = pytest.mark.timeout(900)
 PROJECT = "resilience"
@@ -76,33 +76,13 @@ def project(engine: Engine, tmp_path: Path, notes: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def traffic(project: Project) -> Iterator[Traffic]:
-    made = Traffic(project.engine, NETWORK, "web")
-    try:
+    with Traffic(project.engine, NETWORK, "web") as made:
         yield made
-    finally:
-        made.stop()
 
 
 def test_scaled_up_and_down(project: Project, traffic: Traffic) -> None:
-    time.sleep(2)
-    project.scale(6)
-    project.settled(6)
-    time.sleep(LEFT)
-    traffic.phase("six")
-    six = project.healthy()
-    time.sleep(2)
-    project.scale(2)
-    time.sleep(LEFT)
-    traffic.phase("two")
-    two = project.healthy()
-    time.sleep(2)
-    result = traffic.end()
-    lossless(result, project.notes)
-    assert (len(six), len(two)) == (6, 2)
-    assert result.answered("six") == hosts(six)
-    assert result.answered("two") == hosts(two)
+    result, two = scaled_up_and_down(project, traffic)
     assert result.phases["two"]["addresses"].keys() == {project.address(identity) for identity in two}
-    assert "a fleet of 2" in result.described
 
 
 def test_another_image_replica_by_replica(project: Project, traffic: Traffic) -> None:
@@ -114,17 +94,10 @@ def test_another_image_replica_by_replica(project: Project, traffic: Traffic) ->
         project.settled(3)
         project.engine.docker("stop", "--time", "15", identity)
         project.engine.docker("rm", identity)
-    time.sleep(LEFT)
-    traffic.phase("new")
-    new = project.healthy()
-    time.sleep(2)
-    result = traffic.end()
-    lossless(result, project.notes)
+    new = traffic.known("new", project.healthy)
+    replaced(traffic.end(), project.notes, new)
     assert len(new) == 2
     assert not set(old) & set(new)
-    assert result.phases["begin"]["versions"].keys() == {"1", "2"}
-    assert result.phases["new"]["versions"].keys() == {"2"}
-    assert result.answered("new") == hosts(new)
 
 
 def test_killed(project: Project, traffic: Traffic) -> None:
@@ -138,9 +111,7 @@ def test_killed(project: Project, traffic: Traffic) -> None:
         project.engine.kill(identity)
         time.sleep(2)
     project.settled(4)
-    time.sleep(LEFT)
-    traffic.phase("after")
-    time.sleep(2)
+    traffic.known("after", project.healthy)
     result = traffic.end()
     lossless(result, project.notes, posts_failed=True)
     assert result.phases["kills"]["helped"] > 0  # there were calls under way where it was killed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker.engine import IMAGE, ROOT, Engine
-from tests.docker.traffic import LEFT, Result, Traffic, hosts, lossless, until
+from tests.docker.traffic import LEFT, Result, Traffic, hosts, lossless, replaced, scaled_up_and_down, until
 
 pytestmark = pytest.mark.timeout(900)
 NAME = "example"
@@ -84,34 +84,12 @@ def stack(swarm: Engine, tmp_path: Path, notes: Path) -> Iterator[Stack]:
 
 @pytest.fixture
 def traffic(stack: Stack) -> Iterator[Traffic]:
-    made = Traffic(stack.engine, NETWORK, "tasks.web")
-    try:
+    with Traffic(stack.engine, NETWORK, "tasks.web") as made:
         yield made
-    finally:
-        made.stop()
 
 
 def test_scaled_up_and_down(stack: Stack, traffic: Traffic) -> None:
-    time.sleep(2)
-    stack.scale(6)
-    stack.settled(6)
-    time.sleep(LEFT)
-    traffic.phase("six")
-    six = stack.healthy()
-    time.sleep(2)
-    stack.scale(2)
-    stack.settled(2)
-    time.sleep(LEFT)
-    traffic.phase("two")
-    two = stack.healthy()
-    time.sleep(2)
-    result = traffic.end()
-    lossless(result, stack.notes)
-    assert (len(six), len(two)) == (6, 2)
-    assert result.answered("six") == hosts(six)
-    assert result.answered("two") == hosts(two)
-    assert len(result.phases["two"]["addresses"]) == 2
-    assert "a fleet of 2" in result.described
+    scaled_up_and_down(stack, traffic)
 
 
 def test_another_image(stack: Stack, traffic: Traffic) -> None:
@@ -119,15 +97,8 @@ def test_another_image(stack: Stack, traffic: Traffic) -> None:
     stack.engine.docker("service", "update", "--detach", "--no-resolve-image", "--image", f"{IMAGE}:2", f"{NAME}_web")
     until(lambda: not set(old) & set(stack.containers()), "the old replicas are gone")
     stack.settled(2)
-    time.sleep(LEFT)
-    traffic.phase("new")
-    new = stack.healthy()
-    time.sleep(2)
-    result = traffic.end()
-    lossless(result, stack.notes)
-    assert result.phases["begin"]["versions"].keys() == {"1", "2"}
-    assert result.phases["new"]["versions"].keys() == {"2"}
-    assert result.answered("new") == hosts(new)
+    new = traffic.known("new", stack.healthy)
+    replaced(traffic.end(), stack.notes, new)
 
 
 def test_killed(stack: Stack, traffic: Traffic) -> None:
@@ -143,9 +114,7 @@ def test_killed(stack: Stack, traffic: Traffic) -> None:
             time.sleep(2)
         until(lambda: len(stack.healthy()) == 4, "others have taken their place")
         time.sleep(LEFT)
-    traffic.phase("after")
-    after = stack.healthy()
-    time.sleep(2)
+    after = traffic.known("after", stack.healthy)
     result = traffic.end()
     lossless(result, stack.notes, posts_failed=True)
     assert result.phases["kills"]["helped"] > 0  # there were calls under way where it was killed
@@ -155,12 +124,9 @@ def test_killed(stack: Stack, traffic: Traffic) -> None:
 
 def test_a_virtual_address_is_said_to_be_one(stack: Stack) -> None:
     def called(name: str) -> Result:
-        traffic = Traffic(stack.engine, NETWORK, name)
-        try:
+        with Traffic(stack.engine, NETWORK, name) as traffic:
             time.sleep(1)
             return traffic.end()
-        finally:
-            traffic.stop()
 
     described = called("web").described
     assert "a fleet of 1" in described

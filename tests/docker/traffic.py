@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import pytest
 
@@ -65,6 +65,14 @@ class Traffic:
         self._running.stdin.write(f"{name}\n")
         self._heard(name)
 
+    def known(self, name: str, healthy: Callable[[], list[str]]) -> list[str]:
+        """Count another phase once the load knows who is there; return who that is, after two seconds of it."""
+        time.sleep(LEFT)
+        self.phase(name)
+        there = healthy()
+        time.sleep(2)
+        return there
+
     def end(self) -> Result:
         """Let the last calls end."""
         out, err = self._running.communicate(timeout=60)
@@ -75,11 +83,53 @@ class Traffic:
         assert calls >= 0.95 * RATE * found["seconds"], "the load did not keep its pace"
         return result
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End it, whatever it does."""
         if self._running.poll() is None:
             self._running.kill()
             self._running.communicate()
+
+
+class Replicas(Protocol):
+    """Those of one service, however they are run."""
+
+    @property
+    def notes(self) -> Path: ...
+
+    def scale(self, count: int) -> None: ...
+
+    def settled(self, count: int) -> None: ...
+
+    def healthy(self) -> list[str]: ...
+
+
+def scaled_up_and_down(replicas: Replicas, traffic: Traffic) -> tuple[Result, list[str]]:
+    """From two to six and back, and nothing is lost; return what became of the calls, and the two that are left."""
+    time.sleep(2)
+    there = {}
+    for name, count in (("six", 6), ("two", 2)):
+        replicas.scale(count)
+        replicas.settled(count)
+        there[name] = traffic.known(name, replicas.healthy)
+    result = traffic.end()
+    lossless(result, replicas.notes)
+    assert [len(them) for them in there.values()] == [6, 2]
+    for name, them in there.items():
+        assert result.answered(name) == hosts(them)
+    assert len(result.phases["two"]["addresses"]) == 2
+    assert "a fleet of 2" in result.described
+    return result, there["two"]
+
+
+def replaced(result: Result, notes: Path, new: list[str]) -> None:
+    """Assert that version 2 has taken the place of version 1, and nothing was lost."""
+    lossless(result, notes)
+    assert result.phases["begin"]["versions"].keys() == {"1", "2"}
+    assert result.phases["new"]["versions"].keys() == {"2"}
+    assert result.answered("new") == hosts(new)
 
 
 def lossless(result: Result, notes: Path, *, posts_failed: bool = False) -> None:
