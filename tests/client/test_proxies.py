@@ -39,7 +39,7 @@ class Proxy:
                 onward.shutdown(socket.SHUT_WR)
                 while data := onward.recv(65536):
                     connection.sendall(data)
-            return
+            # And on: to close what was said to be kept would race with the client's next request.
 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
