@@ -50,8 +50,8 @@ class Circuit:
     """
 
     __slots__ = (
-        "_bad", "_before_run", "_draw", "_failures", "_generation", "_good", "_lock", "_openings", "_passed",
-        "_probes", "_slice", "_slice_ends", "_succeed", "_until", "_width", "options", "relents_at", "sole", "state",
+        "_bad", "_before_run", "_draw", "_failures", "_generation", "_good", "_lock", "_newest", "_openings", "_passed",
+        "_probes", "_slice", "_until", "_width", "options", "relents_at", "sole", "state",
     )  # fmt: skip
 
     def __init__(
@@ -68,10 +68,10 @@ class Circuit:
         self._width = max(options.window / _SLICES, 1e-6)  # finer slices would have numbers beyond floats
         # Counters are made for the first verdict: of ten thousand endpoints few are called before they leave.
         self._slice = _BEFORE
-        self._slice_ends = -math.inf
         self._good: list[Tally] = _UNUSED
         """Counted without the lock: most calls succeed, and every one of them comes by here."""
-        self._succeed: Callable[[], int] | None = None
+        self._newest: tuple[Callable[[], int], float] = (int, -math.inf)
+        """What counts a success in the newest slice, and when that ends: read and replaced as one."""
         self._bad: list[int] = _UNUSED
         self._failures = 0
         """Failures that count towards a run, ever: only raised, and under the lock."""
@@ -134,10 +134,8 @@ class Circuit:
 
     def succeeded(self, permit: Permit, now: float, /) -> bool:
         """Count a plain success without the lock; false, and nothing is counted, where `settle` has to look closer."""
-        succeed = self._succeed  # before the look at the generation: what it counts in is not of a later one
-        if succeed is None:  # no counters yet, even if another thread makes them before the next line
-            return False
-        if permit.generation != self._generation or self.state is not CLOSED or now >= self._slice_ends or permit.spent:
+        succeed, ends = self._newest  # before the look at the generation: what it counts in is not of a later one
+        if now >= ends or permit.generation != self._generation or self.state is not CLOSED or permit.spent:
             return False
         permit.spent = True
         succeed()
@@ -285,12 +283,11 @@ class Circuit:
         for passed in range(max(self._slice + 1, number - _SLICES + 1), number + 1):
             self._good[passed % _SLICES], self._bad[passed % _SLICES] = _EMPTY, 0
         self._slice = number
-        self._slice_ends = (number + 1) * self._width
         self._begin_locked()
 
     def _begin_locked(self) -> None:
         current = self._good[self._slice % _SLICES] = Tally()
-        self._succeed = current.step
+        self._newest = (current.step, (self._slice + 1) * self._width)
 
     def _successes(self) -> int:
         return sum(tally.value for tally in self._good)

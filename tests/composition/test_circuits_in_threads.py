@@ -1,14 +1,29 @@
 """64 threads and thousands of calls through each kind of circuit: counts exact, and never more probes than agreed."""
 
+import threading
 from collections import Counter
 
 import pybreaker
 import pytest
 
 from resilience import CircuitBreaker, KeyedCircuitBreaker
+from resilience.core.outcome import GOOD
+from resilience.policies.circuit import Circuit
+from resilience.policies.permits import CircuitOptions
 from resilience.runtimes.blocking import BLOCKING
 from tests.composition.every_policy import Covered
-from tests.composition.hammering import A_DAY, FAILURES, NEVER_OPENS, TOTAL, Inside, fails, hammer, work_in
+from tests.composition.hammering import (
+    A_DAY,
+    CALLS,
+    FAILURES,
+    NEVER_OPENS,
+    TOTAL,
+    Inside,
+    fails,
+    hammer,
+    in_threads,
+    work_in,
+)
 
 pytestmark = pytest.mark.timeout(0)  # the watchdog knows better: it sees whether anything goes on
 
@@ -29,6 +44,21 @@ def test_circuit_that_stays_closed(options):
     if options:
         assert circuit.slow_counts(BLOCKING.now()) == (TOTAL, 0)
         assert not circuit._flying
+
+
+def test_the_first_verdicts_of_a_circuit_come_at_once():
+    """Counters are made for the first verdict: every thread finds either none, or those that stay."""
+    circuits = [Circuit(CircuitOptions(window=A_DAY)) for _ in range(CALLS)]
+    together = threading.Barrier(8)
+
+    def work(_number):
+        for circuit in circuits:
+            permit = circuit.admit(1e6)
+            together.wait(30.0)
+            circuit.settle(permit, GOOD, now=1e6)
+
+    in_threads(8, work)
+    assert {circuit.counts(1e6) for circuit in circuits} == {(8, 0)}
 
 
 class UnclearError(Exception):
