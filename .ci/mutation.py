@@ -64,6 +64,7 @@ OPTIONS = [
     *("-pno:cacheprovider", "-pno:xdist", "-pno:cov", "-pmutants"),
     *(f"--ignore=tests/discovery/test_{name}.py" for name in SOCKETS),
     *(f"--ignore=tests/observe/test_{name}.py" for name in PROCESSES),
+    "--ignore=tests/policies/test_documented.py",  # about the pages
     *(f"--deselect=tests/{test}" for test in SLOW),
 ]
 # How an error is put is wording, for people; that and when it is raised is a decision. A cast is for type checkers.
