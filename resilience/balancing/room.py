@@ -88,12 +88,16 @@ class Room(Picking):
         return reply
 
     def _nobody_there(self, call: RoutedCall) -> bool:
-        """Tell whether the service seems to have moved: nobody has taken two dials, or one, and nobody else answers."""
+        """Tell whether the service seems to have moved: nobody has taken two dials; or one, and this is the last send.
+
+        Or one, and nobody else answers.
+        """
         dials = 0
         for attempt in call.attempts:
             verdict = attempt.verdict
             dials += verdict is not None and verdict.sent is Sent.NO and verdict.blame is Blame.BAD
-        return dials > 1 or (dials == 1 and self.elsewhere(call) is not Elsewhere.ANSWERING)
+        last = call.sends_left < 1
+        return dials > 1 or (dials == 1 and (last or self.elsewhere(call) is not Elsewhere.ANSWERING))
 
     def _failed(self, call: RoutedCall, attempt: Attempt, error: Exception) -> Verdict:
         attempt.error = error

@@ -152,10 +152,10 @@ class Directory:
         if not resolution.replicas:
             self._failed(ResolutionError(self.name, "empty"))
             return
-        freshness.answered(resolution.ttl, now=now(), random=random())
         self._error = None
         self._addresses = len(resolution.replicas)
-        self._adopt(resolution)
+        self._adopt(resolution)  # first: calls wait until the answer is no longer due, and then go by what was adopted
+        freshness.answered(resolution.ttl, now=now(), random=random())
         self._keep_fresh()
 
     def _failed(self, error: Exception) -> None:

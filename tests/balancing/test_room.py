@@ -454,6 +454,39 @@ def test_an_endpoint_that_asked_to_be_left_alone_is_not_gone_back_to() -> None:
     assert house.send(call, good) is GOOD
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "left", "waits"),
+    [
+        ((REFUSED,), 1, False),  # others answer
+        ((REFUSED,), 0, True),  # and yet: what is sent last goes to where the name points now
+        ((REFUSED, REFUSED), 1, True),
+        ((REFUSED, BAD), 1, False),
+        ((REFUSED, BAD), 0, True),
+        ((BAD, BAD), 0, False),  # they are there, and fail
+    ],
+)
+def test_a_call_that_nobody_took_waits_for_fresh_addresses(
+    verdicts: tuple[Verdict, ...], left: int, *, waits: bool
+) -> None:
+    house = House(4)
+    for _ in range(4):
+        house.send(house.call(), good)
+    asked: list[RoutedCall] = []
+
+    async def renewal(call: RoutedCall) -> None:
+        asked.append(call)
+
+    call = house.call()
+    call.sends_left = len(verdicts) + left
+    for verdict in verdicts:
+        with pytest.raises(Failure):
+            house.send(call, raising(verdict))
+        call.sends_left -= 1
+    house.room.renewal = renewal
+    house.send(call, good)
+    assert asked == [call] * waits
+
+
 def test_nobody_there_is_said_with_the_reasons() -> None:
     house = House(0)
     with pytest.raises(resilience.NoEndpointsError, match="web:80 has no endpoints"):

@@ -222,6 +222,17 @@ def test_what_was_asked_before_the_dial_failed_is_not_what_a_call_waits_for() ->
     assert len(world.asked) == 3
 
 
+def test_nobody_takes_an_answer_for_fresh_before_it_is_adopted() -> None:
+    world = World()
+    world.first()
+    world.calls(2.0)
+    waiting: list[bool] = []
+    world.directory.tell(lambda _: waiting.append(world.directory.freshness.due <= world.runtime.now()))
+    world.directory.dial_failed()
+    world.runtime.run(lambda: world.directory.renewed(world.runtime, PATIENCE))
+    assert waiting == [True]  # another thread's call would still wait here
+
+
 def test_after_a_pause_nobody_refreshes_and_the_next_call_waits_a_moment() -> None:
     world = World()
     world.first()

@@ -2,8 +2,10 @@
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Iterator
 
+import anyio
 import pytest
 
 import resilience
@@ -53,8 +55,11 @@ async def test_a_fleet_of_four_thousand_is_called(mode: str, bind: Bind, fleet: 
     service = resilience.Service(discovery=resilience.Dns(min_ttl=1), total_timeout=5.0, retry=None)
     async with Face(mode, services={NAME: service}) as face:
         url = f"http://{NAME}:{fleet.port}/"
-        with pytest.raises(Exception, match=r"."):  # nobody is at any of those
+        with pytest.raises(Exception, match=r"."):  # nobody is at any of those, and to read them all takes its time
             await face.get(url, timeout=0.2)
+        until = time.monotonic() + 5.0
+        while len(face.endpoints(f"{NAME}:{fleet.port}")) < 4000 and time.monotonic() < until:
+            await anyio.sleep(0.05)
         assert len(face.endpoints(f"{NAME}:{fleet.port}")) == 4000
         bind.set(NAME, "A", fleet.hosts)
         report = await under_load(face, mode, url, (), seconds=3.0, rate=50.0)
