@@ -58,8 +58,8 @@ test: lint types ## lint, types, and every test that needs nothing but PyPI
 	@echo "Pure decisions, to the last branch:"
 	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
 
-test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy; takes a quarter of an hour
-	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
+test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy; takes half an hour with JOBS=2
+	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
 
 test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
 	@$(call debian,$(DEBIAN))

@@ -46,7 +46,11 @@ ABOUT = {
     "zones": "spread",
 }
 TESTS = [
-    *(f"tests/{floor}" for floor in ("core", "policies", "balancing", "discovery", "health", "observe", "properties")),
+    *(
+        f"tests/{floor}"
+        for floor in ("core", "policies", "balancing", "discovery", "health", "observe", "properties", "config")
+    ),
+    "tests/test_registry.py",
     *(f"tests/http/test_{name}.py" for name in ("classify", "failures", "routes")),
     "tests/server",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,15 +88,21 @@ class Rotation:
         order = self.ring[at:] + self.ring[:at]
         before = frozenset(order)
         newcomers = [endpoint for endpoint in members if endpoint not in before]
-        phases = sorted(((place / len(newcomers) + offset) % 1.0, place) for place in range(len(newcomers)))
+        count = len(newcomers)
+        # From the one on whose phase, a place's share of the rotation plus the offset, begins again at 0.
+        first = bisect_left(range(count), 1.0, key=lambda place: place / count + offset)
+        newcomers = newcomers[first:] + newcomers[:first]
+        if count == len(members):  # nobody stays
+            return Rotation(newcomers)
         ring: list[Endpoint] = []
         done = 0
-        for phase, place in phases:
+        for place, endpoint in enumerate(newcomers, first):
+            phase = (place % count / count + offset) % 1.0
             cut = min(size, int(phase * size))
             while cut < size and cut / size <= phase:
                 cut += 1
             ring += order[done:cut]
-            ring.append(newcomers[place])
+            ring.append(endpoint)
             done = max(done, cut)
         ring += order[done:]
         if len(ring) > len(members):

@@ -54,7 +54,7 @@ class Roster:
         self._update = update
         self._emit = emit
         self._now = now
-        self._gone: dict[Address, tuple[float, Endpoint]] = {}
+        self._gone: dict[tuple[str, int], tuple[float, Endpoint]] = {}
         self._by_port: dict[int, dict[str, Endpoint]] = {}
         """Those of a fleet by port and host: finding a text costs a fraction of finding an Address."""
         self._origin: Endpoint | None = None
@@ -85,8 +85,9 @@ class Roster:
         now = self._now()
         for endpoint in left:
             endpoint.mark(draining=True)
-            self._gone.pop(endpoint.address, None)  # in the order in which they go
-            self._gone[endpoint.address] = (now, endpoint)
+            place = endpoint.address.host, endpoint.address.port
+            self._gone.pop(place, None)  # in the order in which they go
+            self._gone[place] = now, endpoint
         self.endpoints = kept
         self._update(kept)
         self.departed.extend(left)
@@ -135,6 +136,7 @@ class Roster:
         by_port: dict[int, dict[str, Endpoint]] = {port: {} for port in ports}
         kept, joined, changed = list[Endpoint](), list[Endpoint](), list[Endpoint]()
         self._forget()
+        joining = self._joining if self._gone else self._make
         for replica in resolution.replicas:
             address = replica.address
             host, there = address.host, by_port[address.port]
@@ -142,7 +144,7 @@ class Roster:
                 continue
             endpoint = self._by_port.get(address.port, there).get(host)
             if endpoint is None or endpoint.route is not None:  # the name itself is dialled differently
-                endpoint = self._joining(address)
+                endpoint = joining(address)
                 joined.append(endpoint)
                 endpoint.weight, endpoint.tier = replica.weight, replica.tier
             elif endpoint.weight != replica.weight or endpoint.tier != replica.tier:
@@ -154,8 +156,9 @@ class Roster:
         return tuple(kept), joined, changed
 
     def _joining(self, address: Address) -> Endpoint:
-        if self._gone and address in self._gone:
-            _, endpoint = self._gone.pop(address)
+        there = self._gone.pop((address.host, address.port), None)
+        if there is not None:
+            endpoint = there[1]
             if endpoint.route is None:
                 _welcome(endpoint, alone=False)
                 return endpoint
@@ -164,9 +167,9 @@ class Roster:
     def _forget(self) -> None:
         """Drop who has been gone for long; they are in the order in which they went."""
         horizon = self._now() - MEMORY
-        over = list(takewhile(lambda address: self._gone[address][0] <= horizon, self._gone))
-        for address in over:
-            del self._gone[address]
+        over = list(takewhile(lambda place: self._gone[place][0] <= horizon, self._gone))
+        for place in over:
+            del self._gone[place]
 
     def _tell(self, added: Sequence[str], removed: Sequence[str], resolution: Resolution | None) -> None:
         if added or removed:

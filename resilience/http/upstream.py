@@ -93,6 +93,7 @@ class Upstream:
         room_of = Room if service.limit is None else LimitedRoom
         self.room = room_of(self.name, balancer, self.line, listeners.emit, listeners.hears, total)
         apply_template(service.circuit, self.room, listeners.failed)
+        self._make_circuit = None if service.circuit is None else partial(service.circuit.fresh, draw=runtime.random)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
         self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
         inner: Proceed = self._protected(link(cast("Policy", self.room), self._innermost()), old)
@@ -156,10 +157,9 @@ class Upstream:
             await self.directory.renewed(call.runtime, min(PATIENCE, call.remaining()))
 
     def _endpoint(self, address: Address) -> Endpoint:
-        template = self.service.circuit
-        make = None if template is None else partial(template.fresh, draw=self.runtime.random)
-        endpoint = Endpoint(address, limit=self._limit, line=self.line, make_circuit=make)
-        limit_endpoint(endpoint, self.service, self._limit)
+        endpoint = Endpoint(address, limit=self._limit, line=self.line, make_circuit=self._make_circuit)
+        if self.service.limit is not None:
+            limit_endpoint(endpoint, self.service, self._limit)
         if address.host == self.target.host and address.port == self.target.port and self.directory is not None:
             endpoint.route = NamedRoute(self.roster, self.directory)
         return endpoint
