@@ -68,7 +68,6 @@ OPTIONS = [
     *("-pno:cacheprovider", "-pno:xdist", "-pno:cov", "-pmutants"),
     *(f"--ignore=tests/discovery/test_{name}.py" for name in SOCKETS),
     *(f"--ignore=tests/observe/test_{name}.py" for name in PROCESSES),
-    "--ignore=tests/policies/test_documented.py",  # about the pages
     *(f"--deselect=tests/{test}" for test in SLOW),
 ]
 # How an error is put is wording, for people; that and when it is raised is a decision. A cast is for type checkers.
@@ -87,7 +86,7 @@ def decisions() -> list[str]:
 def lay_out() -> None:
     """Copy what is tested, and its tests, to where it can be changed."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    for name in ("resilience", "resilience_pytest", "tests"):
+    for name in ("resilience", "resilience_pytest", "tests", "docs"):
         shutil.rmtree(PLACE / name, ignore_errors=True)
         shutil.copytree(ROOT / name, PLACE / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = f'\n[tool.mutmut]\nsource_paths = ["resilience"]\ndo_not_mutate_patterns = {json.dumps(LEFT_ALONE)}\n'
