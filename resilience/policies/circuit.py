@@ -110,10 +110,10 @@ class Circuit:
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call. An open circuit whose wait is over becomes half-open here."""
         if self.state is CLOSED:
-            return Permit(self._generation)
+            return Permit(self._generation, self._failures)
         with self._lock:
             if self.state is CLOSED:
-                return Permit(self._generation)
+                return Permit(self._generation, self._failures)
             if not self._room_locked(now):
                 return Rejected(self._wait_locked(now))
             transition = None
@@ -127,7 +127,7 @@ class Circuit:
     def admit_closed(self) -> Permit | None:
         """Hand out leave for one call if the circuit is closed: without the lock, and without a clock."""
         # Stamped before the look at the state: should it open in between, the permit is of the past and counts nowhere.
-        permit = Permit(self._generation)
+        permit = Permit(self._generation, self._failures)
         return permit if self.state is CLOSED else None
 
     # Telling.
@@ -162,7 +162,7 @@ class Circuit:
                 self._before_run = self._failures
                 return ()
             self._bad[self._slice % _SLICES] += 1
-            return self._failed_locked(verdict, now)
+            return self._failed_locked(permit, verdict, now)
 
     def drain(self) -> tuple[Transition, ...]:
         """Return the changes that nobody has been told of yet: here there are none."""
@@ -187,7 +187,11 @@ class Circuit:
 
     @property
     def failures_in_a_row(self) -> int:
-        """Failures since the last success."""
+        """Failures since the last success, without those that were let in before an earlier run had ended.
+
+        Since those began it has failed, and answered: they are no news. Else calls of a kind that hangs, beside others
+        that are answered, would fail by the dozen when their time is over, and five of them in a row are soon met.
+        """
         return self._failures - self._before_run
 
     @property
@@ -235,9 +239,9 @@ class Circuit:
             return ()
         return (self._enter_locked(CLOSED, f"{self._passed} probe{'s' * (self._passed > 1)} succeeded"),)
 
-    def _failed_locked(self, verdict: Verdict, now: float) -> tuple[Transition, ...]:
+    def _failed_locked(self, permit: Permit, verdict: Verdict, now: float) -> tuple[Transition, ...]:
         options = self.options
-        if verdict.consecutive and (not self.sole or verdict.sent is Sent.NO):
+        if verdict.consecutive and (not self.sole or verdict.sent is Sent.NO) and permit.failures >= self._before_run:
             self._failures += 1
         run = self._failures - self._before_run
         if run >= options.consecutive_failures:

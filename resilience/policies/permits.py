@@ -42,14 +42,16 @@ class Rejected:
 class Permit:
     """Leave for one call, good for one verdict."""
 
-    __slots__ = ("generation", "since", "spent")
+    __slots__ = ("failures", "generation", "since", "spent")
 
     probe: bool = False
     lease_until: float = 0.0
     transition: Transition | None = None
 
-    def __init__(self, generation: int) -> None:
+    def __init__(self, generation: int, failures: int = 0) -> None:
         self.generation = generation
+        self.failures = failures
+        """Failures that its circuit had counted towards a run, ever, when it was handed out."""
         self.spent = False
         self.since: float | None = None
         """When the call began, where that is not when it was let in."""

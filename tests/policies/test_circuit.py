@@ -218,6 +218,24 @@ def test_failures_before_a_success_are_no_part_of_the_run():
     assert opened.reason == "5 failures in a row"
 
 
+def test_calls_let_in_before_a_run_ended_are_no_part_of_the_next():
+    """Of two kinds of calls one hangs, and the other is answered: when their time is over, dozens fail in a row."""
+    circuit = Circuit(CircuitOptions())
+    hanging = [circuit.admit(0.0) for _ in range(40)]
+    circuit.settle(hanging.pop(), BAD, now=2.0)
+    circuit.settle(circuit.admit(2.0), GOOD, now=2.1)
+    later = [circuit.admit(2.1) for _ in range(5)]
+    for _ in range(70):  # so that the ratio says nothing
+        circuit.settle(circuit.admit(2.1), GOOD, now=2.1)
+    for permit in hanging:
+        assert circuit.settle(permit, BAD, now=2.2) == ()
+    assert circuit.failures_in_a_row == 0
+    for permit in later[:4]:
+        assert circuit.settle(permit, BAD, now=2.3) == ()
+    (opened,) = circuit.settle(later[4], BAD, now=2.3)
+    assert opened.reason == "5 failures in a row"
+
+
 def test_the_ratio_is_of_all_calls():
     circuit = Circuit(CircuitOptions(consecutive_failures=100, minimum_calls=4, failure_ratio=0.5))
     for verdict in (GOOD, GOOD, GOOD, BAD, BAD):

@@ -33,6 +33,7 @@ class Leave:
     permit: Permit
     epoch: int
     lease_until: float
+    failures: int
     settled: bool = False
 
 
@@ -44,13 +45,13 @@ class CircuitMachine(RuleBasedStateMachine):
         self.options, self.draw, self.now = options, draw, 1000.0
         self.circuit = Circuit(options, sole=sole, draw=lambda: draw)
         self.sole, self.state, self.epoch, self.openings, self.until = sole, CLOSED, 0, 0, 0.0
-        self.counted, self.run, self.probing, self.passed = [], 0, [], 0
+        self.counted, self.failures, self.recovered, self.probing, self.passed = [], 0, 0, [], 0
 
     # The model.
 
     def enter(self, state):
         self.state, self.epoch = state, self.epoch + 1
-        self.run, self.probing, self.passed = 0, [], 0
+        self.recovered, self.probing, self.passed = self.failures, [], 0
         if state is not OPEN:
             self.counted = []
         if state is CLOSED:
@@ -93,13 +94,14 @@ class CircuitMachine(RuleBasedStateMachine):
         elif self.state is CLOSED and verdict.blame is not Blame.UNKNOWN:
             self.counted.append((int(self.now / (self.options.window / 10)), verdict.blame is Blame.BAD))
             if verdict.blame is Blame.GOOD:
-                self.run = 0
+                self.recovered = self.failures
                 return
-            if verdict is not ANSWERED_500 and (not self.sole or verdict.sent is Sent.NO):
-                self.run += 1
+            news = leave.failures >= self.recovered
+            if verdict is not ANSWERED_500 and (not self.sole or verdict.sent is Sent.NO) and news:
+                self.failures += 1
             good, bad = self.in_window()
             enough = good + bad >= self.options.minimum_calls
-            if self.run >= self.options.consecutive_failures or (
+            if self.failures - self.recovered >= self.options.consecutive_failures or (
                 enough and bad >= self.options.failure_ratio * (good + bad)
             ):
                 self.trip()
@@ -127,7 +129,7 @@ class CircuitMachine(RuleBasedStateMachine):
         assert (given.transition is not None) is (self.state is OPEN)
         if self.state is OPEN:
             self.enter(HALF_OPEN)
-        leave = Leave(given, self.epoch, self.now + PROBE_LEASE)
+        leave = Leave(given, self.epoch, self.now + PROBE_LEASE, self.failures)
         assert given.probe is (self.state is HALF_OPEN)
         if given.probe:
             self.probing.append(leave)
@@ -137,7 +139,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def admit_closed(self):
         given = self.circuit.admit_closed()
         assert (given is not None) is (self.state is CLOSED)
-        return multiple() if given is None else Leave(given, self.epoch, math.inf)
+        return multiple() if given is None else Leave(given, self.epoch, math.inf, self.failures)
 
     @rule(leave=permits, verdict=st.sampled_from(VERDICTS))
     def settle(self, leave, verdict):
@@ -188,7 +190,7 @@ class CircuitMachine(RuleBasedStateMachine):
         assert circuit.state == self.state
         assert circuit.would_admit(self.now) is self.has_room()
         assert (circuit.retry_after(self.now) == 0) is self.has_room()
-        assert circuit.failures_in_a_row == self.run
+        assert circuit.failures_in_a_row == self.failures - self.recovered
         assert circuit.probes_passed == self.passed
         assert len(self.alive()) + self.passed <= self.options.probes
         if self.state is CLOSED:
