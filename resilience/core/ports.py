@@ -75,7 +75,7 @@ class Runtime(Protocol):
         """Wait for `seconds`."""
         ...
 
-    async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
+    def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
         """Run `work` for at most `seconds`, then raise TimeoutError: for code that takes no limit itself."""
         ...
 

@@ -16,7 +16,7 @@ from resilience.runtimes.alarms import Alarm, AlarmsOfLoops
 from resilience.runtimes.tasks import StartedTask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -102,6 +102,16 @@ async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, wor
         alarms.pending.pop(alarm, None)
 
 
+async def _limit_in_scope(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    with anyio.CancelScope(deadline=anyio.current_time() + seconds):
+        return await work()
+    raise TimeoutError  # the scope swallows nothing but its own cancellation
+
+
+async def _unlimited(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
+
+
 class AnyioRuntime:
     """Waits by suspending the task."""
 
@@ -114,19 +124,18 @@ class AnyioRuntime:
     shield = staticmethod(_shielded)
     start = staticmethod(StartedTask)
 
-    async def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
-        """Run `work` and cancel it after `seconds`, raising TimeoutError."""
+    def limit(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> Coroutine[Any, Any, T]:
+        """Run `work` and cancel it after `seconds`, raising TimeoutError.
+
+        Chooses the coroutine instead of being one: a frame fewer on every guarded call's way.
+        """
         if seconds == math.inf:
-            return await work()
+            return _unlimited(work)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            loop = None
-        if loop is not None:
-            return await _limit_on_asyncio(loop, max(0.0, seconds), work)
-        with anyio.CancelScope(deadline=anyio.current_time() + max(0.0, seconds)):
-            return await work()
-        raise TimeoutError  # the scope swallows nothing but its own cancellation
+            return _limit_in_scope(max(0.0, seconds), work)
+        return _limit_on_asyncio(loop, max(0.0, seconds), work)
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run all racers as tasks and return the first result; if all raise, raise what the last one raised."""
