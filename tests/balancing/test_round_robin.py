@@ -389,3 +389,10 @@ def test_when_none_is_usable_each_is_asked_once_and_whose_turn_it_is_twice() -> 
 
     assert balancer(known).pick(Trying(), never) is None
     assert sorted(asked[endpoint] for endpoint in known) == [1, 1, 1, 2]
+
+
+def test_a_turn_that_was_owed_is_followed_by_the_next_in_time() -> None:
+    a, b = known = endpoints(2, 3)
+    robin = balancer(known)
+    assert picks(robin, 1, [a]) == [b]
+    assert picks(robin, 2) == [a, a], "the one it was owed, and the one due by then"
