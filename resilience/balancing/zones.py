@@ -29,7 +29,7 @@ def local_share(near: float, everywhere: float, callers: float, /) -> float:
     `near` of `everywhere` ready weight is there, and the share `callers` of all callers. All calls stay while the zone
     has its part of the capacity for its part of the callers; else as many as it has (Envoy's zone aware routing).
     """
-    if near <= 0 or everywhere <= 0:
+    if near <= 0:
         return 0.0
     return min(1.0, near / everywhere / callers)
 
@@ -41,7 +41,7 @@ def far_shares(far: Sequence[float], everywhere: float, callers: float, left: fl
     nobody has anything to spare.
     """
     total = sum(far)
-    if total <= 0 or left <= 0:
+    if total <= 0:
         return [0.0] * len(far)
     need = (1.0 - callers) / len(far) * everywhere
     spare = [max(0.0, weight - need) for weight in far]

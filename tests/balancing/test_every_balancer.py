@@ -64,6 +64,19 @@ def test_the_same_random_numbers_give_the_same_choices(balancer: Any, count: int
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_copy_draws_from_where_the_first_one_does(balancer: Any, count: int) -> None:
+    known = endpoints(*[1] * count)
+    seen = []
+    for copies in (0, 1, 2):
+        made = balancer.fresh(draw=random.Random(4).random)
+        for _ in range(copies):
+            made = made.fresh()
+        made.update(known)
+        seen.append(picks(made, 20))
+    assert seen[0] == seen[1] == seen[2]
+
+
 @pytest.mark.parametrize("count", [1, 2, FEW, MANY, 40])
 def test_the_only_usable_one_is_found(balancer: Any, count: int, weights: Callable[[int], list[float]]) -> None:
     known = endpoints(*weights(count))

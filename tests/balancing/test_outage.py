@@ -8,6 +8,7 @@ import pytest
 import resilience
 from resilience.balancing.outage import APART, Outage
 from resilience.core.call import RoutedCall
+from resilience.core.endpoint import Endpoint
 from resilience.core.outcome import BAD, GOOD, Verdict
 from resilience.policies.breaker import Mode
 from resilience.policies.deep_circuit import DeepCircuit
@@ -165,3 +166,51 @@ def test_endpoints_without_a_circuit_or_not_fit_are_passed_over() -> None:
     assert (found[0], [change.state for change in found[1]]) == (two, ["half-open"])
     assert outage.relent(house.endpoints, now + 2.5, 0.0) is None
     assert outage.seconds([], now + 2.5) == math.inf
+
+
+def backed_off(size: int) -> tuple[list[Endpoint], float]:
+    """Return endpoints whose circuits have opened six times in a row, and when they relent."""
+    known = House(size, circuit=CircuitOptions(consecutive_failures=1)).endpoints
+    now = 100.0
+    for endpoint in known:
+        assert endpoint.circuit is not None
+        now = 100.0
+        for _ in range(6):
+            now += endpoint.circuit.retry_after(now)
+            endpoint.circuit.settle(endpoint.circuit.admit(now), BAD, now=now)
+        now = endpoint.circuit.relents_at
+    return known, now
+
+
+def test_circuits_are_asked_in_turn_past_those_that_are_not_fit() -> None:
+    (known, now), outage = backed_off(5), Outage()
+    asked = []
+    for second in range(6):
+        known[2].mark(draining=second == 2)
+        found = outage.relent(known, now + second * APART, 0.0)
+        if found is not None:
+            asked.append(known.index(found[0]))
+            assert ["no endpoint of its service" in change.reason for change in found[1]] == [True]
+    assert asked == [0, 1, 3, 4, 2]
+
+
+def test_an_outage_is_over_once_and_only_if_there_was_one() -> None:
+    (known, now), outage = backed_off(3), Outage()
+    assert not outage.over
+    outage.closed()
+    assert not outage.over, "one sick endpoint among well ones has recovered"
+    assert outage.relent(known, now, 0.0) is not None
+    outage.closed()
+    assert outage.over
+    rest = list(outage.rest(known, now))
+    assert [endpoint for endpoint, _ in rest] == list(known[1:])
+    assert all("another endpoint" in change.reason for _, changes in rest for change in changes)
+    assert not outage.over
+    outage.closed()
+    assert not outage.over, "those of the rest close too"
+
+
+def test_a_circuit_that_could_have_relented_before_does_so_in_no_time() -> None:
+    known, now = backed_off(2)
+    assert Outage().seconds(known, now - 0.25) == 0.25
+    assert Outage().seconds(known, now + 10.0) == 0.0

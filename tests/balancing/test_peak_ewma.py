@@ -168,6 +168,7 @@ def test_a_stream_that_stays_open_does_not_keep_calls_away_for_ever() -> None:
     assert made.pick(Trying(at=0.0), fit) is a
     a.slots.taken = 1  # for hours
     assert choices(made, 4.9) == {b}
+    assert choices(made, 5.0) == {a}, "as long as the penalty is too long"
     assert choices(made, 5.1) == {a}
     (c,) = endpoints(1, first=3)
     made.update([a, b, c])
@@ -240,3 +241,62 @@ def test_what_is_cut_raises_an_estimate_of_nothing_too() -> None:
     assert estimate.cost == 0.0
     made.observe(known[0], 0.01, UNKNOWN, 100.0)
     assert estimate.cost == 0.01
+
+
+def test_what_comes_late_raises_an_estimate_by_what_is_there() -> None:
+    known = endpoints(1)
+    made = balancer(known)
+    (estimate,) = made._estimates.values()
+    made.observe(known[0], 1.0, GOOD, 100.0)
+    made.observe(known[0], 1.2, UNKNOWN, 90.0)
+    assert (estimate.cost, estimate.stamp) == (1.2, 100.0)
+
+
+def test_an_estimate_fades_from_the_first_moment_on() -> None:
+    a, b = known = endpoints(1, 1)
+    made = balancer(known, decay=10.0)
+    made.observe(a, 1.0, GOOD, 0.0)
+    made.observe(b, 0.97, GOOD, 0.5)
+    assert choices(made, 0.5) == {a}, "1 s · exp(−0.05) is below 0.97 s"
+
+
+def test_a_failure_without_retry_after_costs_the_penalty_however_short() -> None:
+    known = endpoints(1)
+    made = balancer(known, penalty=0.5)
+    (estimate,) = made._estimates.values()
+    made.observe(known[0], 0.001, BAD, 0.0)
+    assert estimate.cost == 0.5
+
+
+def test_calls_that_this_balancer_has_not_handed_out_are_no_silence() -> None:
+    a, b = known = endpoints(1, 1)
+    made = balancer(known)
+    made.observe(b, 0.01, GOOD, 0.0)
+    a.slots.taken = 1
+    assert choices(made, 0.001) == {a}, "without history, it gets its one call"
+
+
+def test_an_answer_in_no_time_is_an_answer() -> None:
+    a, b = known = endpoints(1, 1)
+    made = balancer(known)
+    made.observe(a, 0.0, GOOD, 0.0)
+    made.observe(b, 0.01, GOOD, 0.0)
+    assert made.pick(Trying(at=0.0), fit) is a
+    a.slots.taken = 1
+    assert choices(made, 0.001) == {a}, "1 ms of silence, and not what is assumed of one without history"
+
+
+def test_all_of_sixteen_are_looked_at_and_of_more_a_pair() -> None:
+    for count, places in ((16, [15, 15]), (17, [1, 0])):
+        known = endpoints(*[1] * count)
+        made = PeakEwma(draw=lambda: 0.0)
+        made.update(known)
+        for number, endpoint in enumerate(known):
+            made.observe(endpoint, 1.0 - 0.01 * number, GOOD, 0.0)
+        for place in places:
+            assert choices(made, 1.0) == {known[place]}
+            known[1].slots.taken = 1
+
+
+def test_what_is_said_of_the_defaults() -> None:
+    assert repr(PeakEwma()) == "PeakEwma(decay=10, penalty=5, default_latency=0.03)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -204,3 +205,18 @@ def test_a_cookies_quotes_are_no_part_of_it_and_an_x_is() -> None:
         for header in (f'a=1; user="{value}"', f"user={value}; user=other"):
             asked = httpx.Request("GET", "http://web/", headers={"cookie": header})
             assert by_cookie.pick(Trying(request=asked), fit) is by_key.pick(Trying(key=value), fit)
+
+
+def test_any_text_may_be_a_key() -> None:
+    known = endpoints(*[1] * 7)
+    assert homes(of(known), 1) == homes(of(known[::-1]), 1)
+    for key in ("", "ä", "\ud800", "\x00"):  # a lone surrogate: what undecodable bytes are read as
+        assert of(known).pick(Trying(key=key), fit) is of(known[::-1]).pick(Trying(key=key), fit)
+
+
+def test_a_cookie_is_found_in_headers_that_tell_cases_apart() -> None:
+    known = endpoints(*[1] * 50)
+    balancer = of(known, cookie="user")
+    request = SimpleNamespace(headers={"cookie": "user=42"})
+    picked = {balancer.pick(Trying(request=request), fit) for _ in range(50)}
+    assert picked == {balancer.pick(Trying(key="42"), fit)}

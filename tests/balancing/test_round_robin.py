@@ -11,6 +11,7 @@ import pytest
 
 from resilience.balancing.rotation import Rotation
 from resilience.balancing.round_robin import RoundRobin
+from resilience.balancing.schedule import Schedule
 from resilience.core.endpoint import Address, Endpoint
 from tests.balancing.support import Trying, endpoints, fit, picks
 
@@ -265,3 +266,133 @@ def test_where_threads_draw_beside_each_other_every_endpoint_is_looked_at():
     assert look(1, (known[1],), lambda _: True) is known[2]
     assert look(0, tuple(known), lambda endpoint: endpoint is not known[0]) is known[1]
     assert look(0, (), lambda _: False) is None
+
+
+# Rotations.
+
+
+@pytest.mark.parametrize(("tried", "place"), [(0, 0), (1, 6), (2, 12), (3, 2)])
+def test_each_repeat_begins_three_eighths_of_the_ring_further_on(tried: int, place: int) -> None:
+    known = endpoints(*[1] * 16)
+    others = endpoints(*[1] * tried, tier=1)
+    assert Rotation(known).draw(tuple(others), fit) is known[place]
+
+
+def test_a_repeat_begins_there_beside_other_threads_too() -> None:
+    known = endpoints(*[1] * 16)
+    rotation = Rotation(known)
+    asked: list[Endpoint] = []
+
+    def not_at_once(endpoint: Endpoint) -> bool:
+        rotation.again()  # another thread's
+        asked.append(endpoint)
+        return len(asked) > 1
+
+    assert rotation.draw((known[0],), not_at_once) is known[6]
+
+
+def test_a_turn_that_has_been_drawn_is_taken() -> None:
+    known = endpoints(*[1] * 3)
+    assert Rotation(known).draw((), fit, 2) is known[2]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.25, 1 / 3, 0.5, 0.8, 1.0 - 2**-53])
+@pytest.mark.parametrize("stay", range(6))
+@pytest.mark.parametrize("come", range(5))
+def test_a_renewed_rotation_is_sorted_by_phases_stayers_first(stay: int, come: int, offset: float) -> None:
+    stayers, newcomers = endpoints(*[1] * stay), endpoints(*[1] * come, first=50)
+    phases = [(place / stay, endpoint) for place, endpoint in enumerate(stayers)]
+    phases += [((place / come + offset) % 1.0, endpoint) for place, endpoint in enumerate(newcomers)]
+    expected = [endpoint for _, endpoint in sorted(phases, key=lambda pair: pair[0])]
+    assert list(Rotation(stayers).renewed([*newcomers, *stayers], offset).ring) == expected
+
+
+# Lists and tiers.
+
+
+def test_the_same_list_again_changes_nothing() -> None:
+    known = endpoints(1, 1, 1)
+    seen = []
+    for updated in (False, True):
+        robin = balancer(known)
+        seen.append([])
+        for turn in range(12):
+            if updated:
+                robin.update(list(known))
+            seen[-1] += picks(robin, 1, known[: turn % 2])
+    assert seen[0] == seen[1]
+
+
+def test_every_tier_is_taken_over_with_each_update() -> None:
+    near, far = endpoints(1, 1), endpoints(1, 1, tier=1)
+    robin = balancer([*near, *far])
+    robin.update([*far, *near[:1]])
+    assert set(picks(robin, 4)) == set(near[:1])
+    assert set(picks(robin, 4, near)) == set(far)
+
+
+def test_beside_other_tiers_a_tier_starts_where_it_would_alone() -> None:
+    near, far = endpoints(1, 1, 1, 1), endpoints(1, tier=1)
+    assert picks(balancer([*near, *far], 0.25), 4) == picks(balancer(near, 0.25), 4)
+
+
+# Turns by weight.
+
+
+def test_phases_are_of_each_one_once() -> None:
+    a, b, c = known = endpoints(1, 2, 2)
+    schedule = Schedule(zip([0.0, 0.25, 0.5], known, strict=True))
+    assert sorted(schedule.phases(), key=lambda pair: pair[0]) == [(0.0, a), (0.25, b), (0.5, c)]
+    for _ in range(7):
+        schedule.draw((), fit)
+    assert Counter(endpoint for _, endpoint in schedule.phases()) == {a: 1, b: 1, c: 1}
+
+
+@pytest.mark.parametrize("weights", [(1, 2), (2, 3), (2, 2, 3, 3)])
+def test_a_turn_that_is_owed_comes_next_and_costs_no_other(weights: tuple[int, ...]) -> None:
+    known = endpoints(*weights)
+    robin = balancer(known)
+    seen = picks(robin, 1, known[:1])
+    seen += picks(robin, 1)
+    assert seen[1] is known[0]
+    seen += picks(robin, 2 * sum(weights) - 2)
+    assert Counter(seen) == {endpoint: 2 * endpoint.weight for endpoint in known}
+
+
+def test_one_that_comes_back_has_lost_no_turn_to_come() -> None:
+    a, b = known = endpoints(2, 3)
+    robin = balancer(known)
+    assert picks(robin, 1) == [a]
+    b.mark(healthy=False)
+    assert picks(robin, 1) == [a]
+    b.mark(healthy=True)
+    assert picks(robin, 1) == [b]
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.01), (1000, 0)])
+def test_one_that_comes_back_is_where_it_would_be_however_long_that_was(weights: tuple[float, ...]) -> None:
+    a, b = known = endpoints(*weights)
+    robin = balancer(known)
+    a.mark(healthy=False)
+    assert picks(robin, 2) == [b, b]
+    a.mark(healthy=True)
+    assert picks(robin, 10) == [a] * 10
+
+
+def test_when_none_is_usable_each_is_asked_once_and_whose_turn_it_is_twice() -> None:
+    known = endpoints(1, 2, 2, 3)
+    asked: Counter[Endpoint] = Counter()
+
+    def never(endpoint: Endpoint) -> bool:
+        asked[endpoint] += 1
+        return False
+
+    assert balancer(known).pick(Trying(), never) is None
+    assert sorted(asked[endpoint] for endpoint in known) == [1, 1, 1, 2]
+
+
+def test_a_turn_that_was_owed_is_followed_by_the_next_in_time() -> None:
+    a, b = known = endpoints(2, 3)
+    robin = balancer(known)
+    assert picks(robin, 1, [a]) == [b]
+    assert picks(robin, 2) == [a, a], "the one it was owed, and the one due by then"

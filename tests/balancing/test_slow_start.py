@@ -175,3 +175,11 @@ def test_a_newcomer_is_passed_over_by_the_number_drawn() -> None:
         slow_start.began(new, 100.0)
         picked = {balancer.pick(Trying(at=105.0), fit) for _ in range(4)}
         assert picked == ({old, new} if both else {old})
+
+
+def test_the_balancer_inside_hears_of_whom_it_chose() -> None:
+    slow, quick = known = endpoints(1, 1)
+    balancer, _ = eased(PeakEwma, known)
+    balancer.observe(slow, 1.0, GOOD, 0.0)
+    balancer.observe(quick, 0.01, GOOD, 0.0)
+    assert {balancer.pick(Trying(), fit) for _ in range(10)} == {quick}

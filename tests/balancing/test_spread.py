@@ -19,6 +19,8 @@ from resilience.balancing.round_robin import RoundRobin
 from resilience.balancing.zones import Zones, far_shares, local_share
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.outcome import BAD
+from resilience.policies.deep_circuit import DeepCircuit
+from resilience.policies.permits import CircuitOptions
 from tests.balancing.support import Trying, endpoints, fit
 
 if TYPE_CHECKING:
@@ -308,23 +310,23 @@ def by_third_part(address: Address) -> str:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "inner"),
     [
-        lambda draw: Zones("a", by_third_part, PeakEwma(), callers=0.25, minimum=9, draw=draw),
-        lambda draw: Zones("a", {"10.0.0.0/8": "a"}, draw=draw),
-        lambda draw: Tiered(PeakEwma(), 1.7, draw=draw),
+        (lambda draw: Zones("a", by_third_part, PeakEwma(), callers=0.25, minimum=9, draw=draw), PeakEwma),
+        (lambda draw: Zones("a", {"10.0.0.0/8": "a"}, draw=draw), RoundRobin),
+        (lambda draw: Tiered(PeakEwma(), 1.7, draw=draw), PeakEwma),
     ],
 )
-def test_a_fresh_one_is_of_the_same_options(make: Any) -> None:
+def test_a_fresh_one_is_of_the_same_options(make: Any, inner: type) -> None:
     def draw() -> float:
         return 0.5
 
     made = make(draw)
     again = made.fresh()
     assert again is not made
-    assert type(again.inner) is type(made.inner)
+    assert type(again.inner) is type(made.inner) is inner
     assert again.inner is not made.inner
-    for name in ("local", "networks", "callers", "minimum", "factor", "_draw"):
+    for name in ("local", "networks", "callers", "minimum", "factor", "draw"):
         assert getattr(again, name, None) == getattr(made, name, None), name
 
 
@@ -415,3 +417,70 @@ def test_another_family_gets_nothing_while_one_of_the_preferred_is_ready() -> No
     assert tiered.shares([v4, v6], 7.0) == [1.0, 0.0]
     assert tiered.shares([v4, v6, spill], 7.0) == pytest.approx([0.7, 0.0, 0.3])
     assert tiered.shares([v6, v4], 7.0) == [1.0, 0.0]
+
+
+# Where a call begins.
+
+
+def anybody(_: Endpoint) -> bool:
+    return True
+
+
+def test_before_the_first_update_there_is_nobody() -> None:
+    balancer = Tiered(PeakEwma(), 1.4)
+    balancer.observe(endpoints(1)[0], 0.01, BAD, 0.0)
+    assert balancer.pick(Trying(), fit) is None
+
+
+def test_a_tier_is_ready_by_what_its_circuits_say_at_that_time() -> None:
+    known = [*endpoints(1, 1), *endpoints(1, tier=1)]
+    for endpoint in known[:2]:
+        endpoint.circuit = circuit = DeepCircuit(CircuitOptions(consecutive_failures=1, open_for=10.0))
+        circuit.settle(circuit.admit(5.0), BAD, now=5.0)
+    balancer = Tiered(RoundRobin(), 1.4, draw=lambda: 0.5)
+    balancer.update(known)
+    tiers = [picked.tier for at in (5.0, 14.0, 15.5) if (picked := balancer.pick(Trying(at=at), anybody))]
+    assert tiers == [1, 1, 0]
+
+
+def test_a_tier_without_a_share_gets_no_call_whatever_is_drawn() -> None:
+    known = [*endpoints(1, 1), *endpoints(1, tier=1)]
+    balancer = Tiered(RoundRobin(), 1.4, draw=lambda: 0.0)
+    balancer.update(known)
+    for endpoint in known[:2]:
+        endpoint.mark(healthy=False)
+    assert balancer.pick(Trying(), anybody) is known[2]
+
+
+def test_an_update_has_everybody_looked_at_anew() -> None:
+    balancer, known = tiered(10, 3)
+    assert in_tier(shares(balancer, 100), 1) == 0.0
+    for endpoint in known[:5]:
+        endpoint.mark(healthy=False)
+    balancer.update(known)
+    assert in_tier(shares(balancer), 1) == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_look_is_good_for_longer_the_more_there_are() -> None:
+    balancer, known = tiered(100, 100)
+    balancer.draw = lambda: 0.9
+    assert in_tier(shares(balancer, 1, at=0.0), 1) == 0.0
+    for endpoint in known[:50]:
+        endpoint.mark(healthy=False)
+    assert in_tier(shares(balancer, 1, at=0.115), 1) == 0.0
+    assert in_tier(shares(balancer, 1, at=0.125), 1) == 1.0
+
+
+def test_after_the_first_tier_comes_the_second() -> None:
+    known = [endpoint for tier in range(3) for endpoint in endpoints(1, 1, tier=tier)]
+    balancer = Tiered(RoundRobin(), 1.4, draw=lambda: 0.0)
+    balancer.update(known)
+    assert [balancer.pick(Trying(known[:tried]), fit) in known[tried : tried + 2] for tried in (0, 2, 4)] == [True] * 3
+
+
+def test_where_nobody_is_ready_the_local_zone_is_asked_first() -> None:
+    zones, here, there = placed(3, 3)
+    for endpoint in (*here, *there):
+        endpoint.mark(healthy=False)
+    assert zones.pick(Trying(), fit) is None
+    assert zones.pick(Trying(), anybody) in here
