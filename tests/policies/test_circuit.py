@@ -1,7 +1,10 @@
 """The circuit where threads meet, and its rules written out; `tests/properties` explores the rest."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from resilience.balancing.outage import Outage
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
 from resilience.policies.circuit import PROBE_LEASE, SOLE_MAX_OPEN, Circuit
 from resilience.policies.deep_circuit import DeepCircuit
@@ -331,3 +334,8 @@ def test_a_success_is_counted_without_the_lock_unless_it_is_the_first_of_its_ten
 def test_an_invitation_says_why():
     for reason, told in (((), "a health check passed"), (("nowhere else to go",), "nowhere else to go")):
         assert [change.reason for change in opened().invite(0.5, *reason)] == [told]
+
+
+def test_one_that_was_never_open_has_nothing_to_relent():
+    endpoint = SimpleNamespace(circuit=Circuit(CircuitOptions()), fit=True)
+    assert Outage().relent([endpoint], 100.0, 0.0) is None
