@@ -105,7 +105,7 @@ class Circuit:
         """Return the seconds for which calls are refused; 0 when one is let in now. Takes no lock while it is open."""
         if self.state is OPEN:
             return max(0.0, self._until - now)
-        return 0.0 if self.would_admit(now) else self.retry_after(now)
+        return self.retry_after(now)
 
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call. An open circuit whose wait is over becomes half-open here."""
@@ -173,7 +173,6 @@ class Circuit:
         with self._lock:
             if self.state is not OPEN or self._until <= now:
                 return ()
-            self._until = now
             return (self._enter_locked(HALF_OPEN, reason),)
 
     def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
@@ -214,7 +213,8 @@ class Circuit:
         if self.state is CLOSED:
             return True
         under_way = sum(1 for probe in self._probes if probe.lease_until > now)
-        return under_way + self._passed < self.options.probes
+        # One at least, should fewer probes be asked for than have passed meanwhile: the next to pass closes it.
+        return under_way < max(1, self.options.probes - self._passed)
 
     def _wait_locked(self, now: float) -> float:
         if self.state is OPEN:

@@ -92,7 +92,7 @@ class DeepCircuit(Circuit):
 
     def refuses(self, now: float, /) -> float:
         """Return the seconds for which calls are refused; 0 when one is let in now."""
-        return 0.0 if self.would_admit(now) else self.retry_after(now)
+        return self.retry_after(now)
 
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call; calls that have become slow meanwhile are counted first."""
@@ -165,6 +165,9 @@ class DeepCircuit(Circuit):
             self.relents_at = math.inf
         elif mode is Mode.DISABLED or before in {Mode.FORCED_OPEN, Mode.DISABLED}:
             transitions = self.force(CLOSED, now)
+            with self._lock:  # clean too where it was closed already: what it has let in counts no more
+                self._forget_locked()
+                super()._enter_locked(CLOSED, "by hand")
         self.mode = mode
         return transitions
 
@@ -217,10 +220,13 @@ class DeepCircuit(Circuit):
             reason = f"{slow} of {calls} calls took longer than {limit:g} s within {self.options.window:g} s"
             self._pending += self._open_locked(now, reason)
 
-    def _enter_locked(self, state: str, reason: str) -> Transition:
+    def _forget_locked(self) -> None:
         self._flying.clear()
         self._calls = [0] * _SLICES
         self._slow = [0] * _SLICES
+
+    def _enter_locked(self, state: str, reason: str) -> Transition:
+        self._forget_locked()
         if state is CLOSED and self.options.slow_start is not None:
             self._ramp = self.options.probes
             self._ramp_until = self._now + self.options.slow_start

@@ -19,7 +19,6 @@ from resilience.policies.budget import Budget, RetryBudget
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.fallback import Fallback
 from resilience.policies.hedge import Hedge
-from resilience.policies.permits import CLOSED
 from resilience.policies.queueing import RankedSlots
 from resilience.policies.rate_limit import Bucket, RateLimit
 from resilience.policies.retry import Retry
@@ -53,7 +52,7 @@ def circuit_after(known: Circuit, made: Circuit, /) -> Circuit:
         made._openings = known._openings
         made._until, made.relents_at = known._until, known.relents_at
         made._failures = known.failures_in_a_row
-        made._passed = known._passed if known.state is not CLOSED else 0
+        made._passed = known._passed
     return made
 
 
@@ -142,7 +141,7 @@ def _paid_from(known: Any, made: Any, now: float) -> dict[str, Any]:  # noqa: AN
 
 
 def _latencies_of(known: Any, made: Any) -> dict[str, Any]:  # noqa: ANN401
-    if getattr(known, "latencies", None) is None or getattr(made, "latencies", None) is None:
+    if getattr(known, "latencies", None) is None or made.latencies is None:
         return {}
     return {"latencies": known.latencies}
 

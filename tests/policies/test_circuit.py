@@ -1,7 +1,10 @@
 """The circuit where threads meet, and its rules written out; `tests/properties` explores the rest."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from resilience.balancing.outage import Outage
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
 from resilience.policies.circuit import PROBE_LEASE, SOLE_MAX_OPEN, Circuit
 from resilience.policies.deep_circuit import DeepCircuit
@@ -275,3 +278,64 @@ def test_a_success_is_counted_though_another_thread_makes_the_counters_meanwhile
         raced.overtaken = True
         circuit.settle(raced, GOOD, now=0.0)
     assert circuit.counts(0.0) == (2, 0)
+
+
+@pytest.mark.parametrize("made", [{"probes": 1}, {"probes": 2}])
+def test_fewer_probes_than_have_passed_do_not_shut_it_for_ever(made):
+    circuit = opened(probes=3)
+    for _ in range(2):
+        circuit.settle(circuit.admit(1.0), GOOD, now=1.0)
+    circuit.options = CircuitOptions(**made)
+    assert circuit.refuses(1.0) == circuit.retry_after(1.0) == 0.0
+    probe = circuit.admit(1.0)
+    assert circuit.admit(1.0) == Rejected(1.0)
+    assert [change.state for change in circuit.settle(probe, GOOD, now=1.0)] == [CLOSED]
+
+
+def test_what_is_let_in_while_another_thread_closes_it_counts():
+    circuit = opened(consecutive_failures=1)
+    Meanwhile(circuit)
+    permit = circuit.admit(0.0)
+    assert [change.reason for change in circuit.settle(permit, BAD, now=0.0)] == ["1 failures in a row"]
+
+
+def test_the_place_of_a_lost_probe_is_free_from_the_instant_at_which_its_lease_ends():
+    circuit = opened(open_for=4.0)
+    circuit.admit(4.0)
+    assert circuit.retry_after(4.0 + PROBE_LEASE) == 0.0
+    assert circuit.admit(4.0 + PROBE_LEASE).probe
+    assert circuit.retry_after(4.0 + PROBE_LEASE) == 4.0, "a healthy round's time, and nothing of the lost probe"
+
+
+@pytest.mark.parametrize("window", [0.5, 10.0, 40.0])
+@pytest.mark.parametrize("verdict", [GOOD, BAD])
+def test_a_verdict_counts_for_nine_tenths_of_the_window_and_up_to_one_more(window, verdict):
+    options = CircuitOptions(window=window, minimum_calls=10**6, consecutive_failures=10**6)
+    tenth = window / 10
+    for part in (0.0, 0.25, 0.75):  # the beginning of a tenth belongs to it
+        circuit = Circuit(options)
+        for number in (399, 400):
+            circuit.settle(circuit.admit(0.0), verdict, now=(number + part) * tenth)
+        assert sum(circuit.counts(409.75 * tenth)) == 1
+        assert sum(circuit.counts(410.25 * tenth)) == 0
+
+
+@pytest.mark.parametrize("window", [0.5, 10.0, 40.0])
+def test_a_success_is_counted_without_the_lock_unless_it_is_the_first_of_its_tenth(window):
+    circuit = Circuit(CircuitOptions(window=window))
+    tenth = window / 10
+    for number in (400, 401):
+        assert not circuit.succeeded(circuit.admit(0.0), (number + 0.25) * tenth)
+        circuit.settle(circuit.admit(0.0), GOOD, now=(number + 0.25) * tenth)
+        assert circuit.succeeded(circuit.admit(0.0), (number + 0.75) * tenth)
+    assert circuit.counts(401.75 * tenth) == (4, 0)
+
+
+def test_an_invitation_says_why():
+    for reason, told in (((), "a health check passed"), (("nowhere else to go",), "nowhere else to go")):
+        assert [change.reason for change in opened().invite(0.5, *reason)] == [told]
+
+
+def test_one_that_was_never_open_has_nothing_to_relent():
+    endpoint = SimpleNamespace(circuit=Circuit(CircuitOptions()), fit=True)
+    assert Outage().relent([endpoint], 100.0, 0.0) is None

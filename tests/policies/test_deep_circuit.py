@@ -357,3 +357,89 @@ def test_no_invitation_opens_what_was_forced_open_and_its_reason_is_kept():
     assert circuit.invite(101.0) == ()
     assert circuit.state == "open"
     assert [change.reason for change in circuit.put(Mode.NORMAL, 101.0)] == ["by hand"]
+
+
+def test_an_invitation_says_why():
+    for reason, told in (((), "a health check passed"), (("nowhere else to go",), "nowhere else to go")):
+        circuit = DeepCircuit(CircuitOptions())
+        circuit.force("open", 100.0)
+        assert [change.reason for change in circuit.invite(100.5, *reason)] == [told]
+
+
+def test_disabled_nothing_counts_that_was_let_in_before_or_since():
+    circuit = DeepCircuit(CircuitOptions(slow_after=1.0, minimum_calls=1, consecutive_failures=1))
+    before, hung = circuit.admit(100.0), circuit.admit(100.0)
+    assert circuit.put(Mode.DISABLED, 100.0) == ()
+    since = circuit.admit(100.0)
+    for permit in (before, since):
+        assert circuit.settle(permit, BAD, now=105.0) == ()
+    assert (circuit.state, circuit.drain()) == ("closed", ())
+    assert circuit.put(Mode.NORMAL, 106.0) == ()
+    for permit in (hung, since):
+        assert circuit.settle(permit, BAD, now=107.0) == ()
+    assert (circuit.slow_counts(107.0), circuit.counts(107.0)) == ((0, 0), (0, 0))
+    assert [change.state for change in circuit.settle(circuit.admit(107.0), BAD, now=107.0)] == ["open"]
+
+
+def test_whoever_lets_a_disabled_circuit_decide_again_finds_no_slow_start_in_one_that_was_closed():
+    circuit = DeepCircuit(CircuitOptions(slow_start=60.0))
+    circuit.put(Mode.DISABLED, 100.0)
+    circuit.put(Mode.NORMAL, 101.0)
+    assert all(isinstance(circuit.admit(101.0), Permit) for _ in range(100))
+
+
+def test_a_success_of_an_earlier_state_does_not_widen_a_slow_start():
+    circuit = DeepCircuit(CircuitOptions(slow_start=60.0))
+    late = circuit.admit(100.0)
+    circuit.force("open", 100.0)
+    circuit.force("closed", 101.0)
+    circuit.settle(late, GOOD, now=101.0)
+    assert isinstance(circuit.admit(101.0), Permit)
+    assert isinstance(circuit.admit(101.0), Rejected)
+
+
+def test_a_slow_start_is_as_long_soon_after_the_clock_began():
+    circuit = DeepCircuit(CircuitOptions(slow_start=0.25, open_for=0.125))
+    circuit.force("half-open", 0.125)
+    circuit.force("closed", 0.25)
+    circuit.admit(0.25)
+    assert isinstance(circuit.admit(0.375), Rejected)
+    assert isinstance(circuit.admit(0.5), Permit)
+
+
+def test_a_call_that_is_not_slow_yet_hides_none_that_is():
+    circuit = slow()
+    for began in (100.0, 100.0, 100.5):
+        circuit.admit(began)
+    assert circuit.slow_counts(101.0) == (2, 2)
+
+
+def test_openings_that_nobody_has_been_told_of_pile_up():
+    circuit = slow()
+    for now in (100.0, 102.0):
+        for _ in range(4):
+            circuit.admit(now)
+        circuit.slow_counts(now + 1.0)
+        circuit.force("closed", now + 1.0)
+    assert [change.state for change in circuit.drain()] == ["open", "open"]
+    assert circuit.drain() == ()
+
+
+@pytest.mark.parametrize("window", [0.5, 10.0, 40.0])
+def test_a_slow_call_counts_for_nine_tenths_of_the_window_and_up_to_one_more(window):
+    tenth = window / 10
+    circuit = DeepCircuit(CircuitOptions(slow_after=0.25 * tenth, window=window, minimum_calls=10**6))
+    for number in (399, 400):
+        circuit.admit((number + 0.25) * tenth)
+        circuit.slow_counts((number + 0.75) * tenth)
+    assert circuit.slow_counts(409.75 * tenth) == (1, 1)
+    assert circuit.slow_counts(410.25 * tenth) == (0, 0)
+
+
+def test_a_circuit_overruled_for_the_first_time_goes_on_counting():
+    runtime = BlockingOnFakeTime()
+    breaker = CircuitBreaker(consecutive_failures=1)
+    with on(runtime):
+        breaker.shadow()
+    calls(breaker, runtime, fails)
+    assert (breaker.mode, breaker.current_state) == ("shadow", "open")

@@ -63,6 +63,7 @@ def test_each_policy_has_a_line_and_a_reason():
     assert lines[11] == "12. Own: Own()"
     assert "max_attempts=3" in description.policies[3].options
     assert all(policy.reason for policy in description.policies if policy.name != "Own")
+    assert description.policies[11].reason == ""
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_each_policy_has_a_line_and_a_reason():
     [
         ([Retry(3), Retry(4)], "retry around retry asks for 3 × 4 = 12 sends; the outer one allows 3 in all"),
         ([Retry(2), Retry(3), Retry(4)], "2 × 3 × 4 = 24 sends"),
-        ([Retry(3, budget=False)], "retry without a budget"),
+        ([Retry(2, budget=False)], "retry without a budget"),
         ([Hedge(after=1.0, budget=False)], "hedge without a budget"),
         ([Hedge(after=1.0), Retry(3)], "retry inside hedge"),
         ([CircuitBreaker(), Retry(3)], "circuit outside retry"),
@@ -84,6 +85,7 @@ def test_each_policy_has_a_line_and_a_reason():
         ([CircuitBreaker(), Fallback(1)], "fallback inside retry, hedge or circuit"),
         ([Hedge(after=1.0), SingleFlight()], "single flight inside hedge"),
         ([Timeout(1.0), Timeout(2.0)], "the inner timeout of 2 s never acts: the outer 1 s come first"),
+        ([Timeout(2.0), Timeout(2.0)], "the inner timeout of 2 s never acts: the outer 2 s come first"),
         ([Timeout(5.0), Retry(3), Timeout(2.0)], "3 attempts of 2 s do not fit into the outer 5 s"),
     ],
 )
@@ -100,7 +102,7 @@ def test_doubts(policies, warning):
         [Retry(1, budget=False)],
         [Retry(3), Hedge(after=1.0, budget=None)],
         [Timeout(6.0), Retry(3), Timeout(2.0)],
-        [Timeout(6.0), Timeout(2.0)],
+        [Timeout(6.0), Timeout(5.0)],
         [Retry(3), CircuitBreaker()],
     ],
 )

@@ -84,6 +84,28 @@ def test_one_with_a_call_inside_stays():
         assert list(keyed.circuits) == ["c"]
 
 
+def test_one_with_a_call_inside_stays_though_another_of_its_calls_has_ended():
+    runtime = VirtualRuntime()
+    keyed = KeyedCircuitBreaker(lambda _seconds, key: key, most=1)
+
+    async def work(seconds, _key):
+        await runtime.sleep(seconds)
+
+    with on(runtime):
+        for seconds in (5.0, 1.0):
+            runtime.spawn(lambda seconds=seconds: keyed.acall(work, seconds, "a"))
+        runtime.advance(2.0)
+        runtime.run(lambda: keyed.acall(work, 0.0, "b"))
+        assert list(keyed.circuits) == ["a", "b"]
+        runtime.advance(10.0)
+
+
+def test_the_key_may_be_an_argument_by_name():
+    keyed = KeyedCircuitBreaker(lambda *, host: host)
+    assert keyed.call(call, host="a") == "a"
+    assert list(keyed.circuits) == ["a"]
+
+
 def test_sixty_four_threads_share_one_circuit_per_key():
     keyed = KeyedCircuitBreaker(lambda host: host, most=8)
 

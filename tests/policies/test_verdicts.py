@@ -1,8 +1,10 @@
 """The verdict table, row by row."""
 
 import email.utils
+import itertools
 import socket
 import ssl
+from types import SimpleNamespace
 
 import httpcore
 import httpx
@@ -156,6 +158,8 @@ def bare(error):
 def test_bare_functions():
     assert bare(KeyError()).blame is Blame.BAD
     assert not bare(KeyError()).retry
+    assert bare(KeyError()).sent is Sent.MAYBE
+    assert bare(httpx.ReadError("x", request=httpx.Request("POST", "http://service.test/"))).retry is False
     assert bare(socket.gaierror()).retry
     assert judge_bare(Ok("reply"), Call(RUNTIME, None, 0.0)) is GOOD
     late = bare(DeadlineExceededError("late"))
@@ -168,6 +172,11 @@ def test_bare_functions():
 def test_bare_replies(value):
     verdict = judge_bare(Ok(value), Call(RUNTIME, None, 0.0))
     assert verdict.retry_after == (4.0 if isinstance(value, httpx.Response) else None)
+
+
+@pytest.mark.parametrize("headers", [{}, {"headers": None}, {"headers": [("retry-after", "4")]}])
+def test_a_reply_is_no_response_without_a_mapping_of_headers(headers):
+    assert judge_bare(Ok(SimpleNamespace(status_code=503, **headers)), Call(RUNTIME, None, 0.0)) is GOOD
 
 
 class Cancelled(BaseException):
@@ -185,6 +194,8 @@ class Cancelled(BaseException):
         (Cancelled(), {"deadline": 1000.0, "queueing": True}, 999.0, UNKNOWN),
         (KeyboardInterrupt(), {"deadline": 1000.0}, 999.0, UNKNOWN),
         (GeneratorExit(), {"deadline": 1000.0}, 999.0, UNKNOWN),
+        (Cancelled(), {"deadline": 1000.0, "usual": 0.5}, 998.5, BAD),  # exactly what counts as hanging
+        (Cancelled(), {"deadline": 1000.0, "usual": 0.5}, 998.75, UNKNOWN),
     ],
 )
 def test_cuts(error, fields, since, verdict):
@@ -211,3 +222,28 @@ def test_everything_that_an_exception_came_from_is_looked_at():
     error = ConnectionError(argument)
     error.__cause__, error.__context__, argument.__cause__ = cause, context, deeper
     assert set(roots(error)) == {error, cause, context, argument, deeper}
+
+
+def test_of_endless_causes_fifty_are_looked_at():
+    errors = [ValueError(number) for number in range(60)]
+    for error, cause in itertools.pairwise(errors):
+        error.__cause__ = cause
+    assert roots(errors[0]) == errors[:50]
+
+
+def test_a_status_that_was_raised_is_judged_as_one_that_was_returned():
+    response = httpx.Response(503, headers={"Retry-After": "4"}, request=REQUEST)
+    verdict = judge_error(httpx.HTTPStatusError("x", request=REQUEST, response=response))
+    assert (verdict.blame, verdict.sent, verdict.retry_after) == (Blame.BAD, Sent.ANSWERED, 4.0)
+
+
+def test_an_error_that_merely_has_a_response_is_judged_by_its_kind():
+    class HalfReadError(httpx.ReadError):
+        response = httpx.Response(200)
+
+    assert judge_error(HalfReadError("x")) is BAD
+
+
+@pytest.mark.parametrize("module", ["httpx2", "httpx2._exceptions", "httpcore2._exceptions"])
+def test_wherever_within_its_package_an_exception_is_at_home(module):
+    assert judge_error(type("ReadTimeout", (Exception,), {"__module__": module})()) is BAD

@@ -1,0 +1,182 @@
+"""What goes on under a new description; ``tests/test_registry.py`` has what a caller sees of it."""
+
+from dataclasses import dataclass
+
+import pybreaker
+import pytest
+
+from resilience.core.outcome import BAD, GOOD
+from resilience.policies.adaptive import AdaptiveLimit
+from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.circuit import SOLE_MAX_OPEN, Circuit
+from resilience.policies.deep_circuit import DeepCircuit, Mode
+from resilience.policies.fallback import Fallback
+from resilience.policies.hedge import Hedge
+from resilience.policies.latencies import quantile
+from resilience.policies.laws import Aimd, Sample
+from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Rejected
+from resilience.policies.retry import Retry
+from resilience.policies.successions import circuit_after, latencies_after, limit_after, policy_after
+from tests.composition.fake_time import BlockingOnFakeTime, on
+
+ANEW = [(Circuit, {"window": 5.0}), (DeepCircuit, {"window": 10.0})]
+"""Where a plain circuit with a window of 10 s does not go on itself: another window, another kind."""
+
+
+def circuit(make=Circuit, **options):
+    return make(CircuitOptions(**options), draw=lambda: 0.0)
+
+
+def failing(it, times, now=0.0):
+    return [change.state for _ in range(times) for change in it.settle(it.admit(now), BAD, now=now)]
+
+
+@pytest.mark.parametrize("make", [Circuit, DeepCircuit])
+def test_a_circuit_of_the_same_kind_and_window_goes_on_under_the_new_options(make):
+    known, made = circuit(make), circuit(make, consecutive_failures=7)
+    permit = known.admit(0.0)
+    assert failing(known, 4) == []
+    assert circuit_after(known, made) is known
+    assert known.options is made.options
+    known.settle(permit, GOOD, now=0.0)
+    assert known.counts(0.0) == (1, 4)
+    assert failing(known, 5) == [OPEN], "5 of 10, and not yet 7 in a row"
+
+
+def test_the_mode_is_that_of_the_new_description():
+    known = circuit(DeepCircuit, consecutive_failures=1)
+    assert circuit_after(known, DeepCircuit(CircuitOptions(), mode=Mode.SHADOW)) is known
+    assert known.mode is Mode.SHADOW
+    assert circuit_after(known, circuit(DeepCircuit)).mode is Mode.NORMAL
+
+
+@pytest.mark.parametrize(("make", "options"), ANEW)
+def test_another_window_or_kind_counts_anew_and_goes_on_with_the_run(make, options):
+    known, made = circuit(), circuit(make, **options)
+    failing(known, 4)
+    assert circuit_after(known, made) is made
+    assert made.counts(0.0) == (0, 0)
+    assert made.failures_in_a_row == 4
+    assert failing(made, 1) == [OPEN]
+
+
+@pytest.mark.parametrize(("make", "options"), ANEW)
+def test_another_window_or_kind_goes_on_with_the_back_off(make, options):
+    known = circuit(open_for=1.0)
+    known.force(OPEN, 0.0)
+    failing(known, 1, now=1.0)
+    made = circuit_after(known, circuit(make, open_for=1.0, **options))
+    assert (made.state, made.retry_after(1.0), made.relents_at) == (OPEN, 2.0, 2.0)
+    failing(made, 1, now=3.0)
+    assert made.retry_after(3.0) == 4.0
+
+
+@pytest.mark.parametrize(("make", "options"), ANEW)
+def test_another_window_or_kind_goes_on_with_the_round_of_probes(make, options):
+    known = circuit(probes=2)
+    known.force(HALF_OPEN, 0.0)
+    known.settle(known.admit(0.0), GOOD, now=0.0)
+    made = circuit_after(known, circuit(make, probes=2, **options))
+    assert made.probes_passed == 1
+    probe = made.admit(0.0)
+    assert isinstance(made.admit(0.0), Rejected)
+    assert [change.state for change in made.settle(probe, GOOD, now=0.0)] == [CLOSED]
+
+
+@pytest.mark.parametrize(("make", "options"), ANEW)
+@pytest.mark.parametrize("probes", [1, 2])
+def test_fewer_probes_than_have_passed_need_one_more(make, options, probes):
+    known = circuit(probes=3)
+    known.force(HALF_OPEN, 0.0)
+    for _ in range(2):
+        known.settle(known.admit(0.0), GOOD, now=0.0)
+    made = circuit_after(known, circuit(make, probes=probes, **options))
+    assert made.would_admit(0.0)
+    assert [change.state for change in made.settle(made.admit(0.0), GOOD, now=0.0)] == [CLOSED]
+
+
+@pytest.mark.parametrize(("make", "options"), ANEW)
+def test_what_another_circuit_has_let_in_counts_no_more(make, options):
+    known = circuit()
+    call = known.admit(0.0)
+    made = circuit_after(known, circuit(make, consecutive_failures=1, **options))
+    assert made.settle(call, BAD, now=0.0) == ()
+    known.force(HALF_OPEN, 0.0)
+    probe = known.admit(0.0)
+    made = circuit_after(known, circuit(make, consecutive_failures=1, **options))
+    made.settle(made.admit(0.0), GOOD, now=0.0)
+    made.settle(made.admit(0.0), GOOD, now=0.0)
+    assert made.settle(probe, GOOD, now=0.0) == ()
+    assert (made.state, made.counts(0.0)) == (CLOSED, (1, 0))
+    assert failing(made, 1) == [OPEN]
+
+
+def test_the_only_endpoint_of_a_service_stays_it():
+    known = Circuit(CircuitOptions(), sole=True)
+    made = circuit_after(known, circuit(window=5.0, open_for=20.0))
+    assert [change.open_for for change in made.force(OPEN, 0.0)] == [SOLE_MAX_OPEN]
+    assert not circuit_after(circuit(), circuit(window=5.0)).sole
+
+
+def test_what_is_done_to_a_breaker_by_hand_happens_on_the_same_clock():
+    runtime = BlockingOnFakeTime()
+    known = CircuitBreaker(listeners=[pybreaker.CircuitBreakerListener()])
+    with on(runtime):
+        known.call(int)
+    going_on = policy_after(known, CircuitBreaker(open_for=4.0), runtime.now())
+    going_on.open()
+    with on(runtime):
+        assert going_on.refusal(int).retry_after == 4.0
+
+
+def test_a_hedge_goes_on_with_the_latencies_if_both_go_by_them():
+    adaptive, fixed = Hedge(after=quantile(0.9, ceiling=1.0)), Hedge(after=1.0, extra=2)
+    made = Hedge(after=quantile(0.5, ceiling=2.0), extra=3)
+    going_on = latencies_after(adaptive, made)
+    assert (going_on, going_on.latencies) == (made, adaptive.latencies)
+    assert made.latencies is not adaptive.latencies
+    assert latencies_after(fixed, made).latencies is made.latencies
+    going_on = latencies_after(adaptive, fixed)
+    assert (going_on, going_on.latencies) == (fixed, None)
+
+
+@pytest.mark.parametrize(("known", "made"), [(False, None), (None, False), (False, False)])
+def test_a_retry_with_a_budget_and_one_without_have_nothing_to_hand_on(known, made):
+    before, after = Retry(budget=known), Retry(budget=made)
+    assert policy_after(before, after, 0.0).state is after.state
+
+
+def test_a_fallback_keeps_as_many_answers_as_its_new_description_says():
+    known = Fallback(last_good=60.0, most=1)
+    going_on = policy_after(known, Fallback(last_good=60.0, most=2), 0.0)
+    for key in "abc":
+        going_on.kept.keep(key, key.upper(), 0.0)
+    assert [going_on.kept.get(key, 0.0, 60.0) for key in "abc"] == [None, ("B",), ("C",)]
+
+
+@dataclass
+class Own:
+    """A law of somebody's own, without bounds; it is its own limit."""
+
+    limit: float
+
+    def begin(self):
+        return Own(self.limit)
+
+    def learn(self, sample, now):
+        return self.limit
+
+
+@pytest.mark.parametrize(("reached", "kept"), [(0.5, 1), (1, 1), (70.0, 70.0)])
+def test_a_law_without_bounds_goes_on_where_the_limit_was_from_one(reached, kept):
+    assert limit_after(Own(reached), Own(5), Own(6)).limit == kept
+
+
+def test_a_limit_under_the_same_law_knows_what_it_knew():
+    policy = AdaptiveLimit(Aimd(initial=100))
+    late = Sample(began=0.0, took=1.0, in_flight=1, dropped=True)
+    for now in (1.0, 2.0):
+        policy.inside.take()
+        policy.inside.give_back(late, now)
+        assert policy.inside.limit == 90, "the second began before the step back: they speak of the same congestion"
+        policy = policy_after(policy, AdaptiveLimit(Aimd(initial=100)), now)
