@@ -21,15 +21,13 @@ if TYPE_CHECKING:
 class RankedWaiter(Waiter):
     """One caller in the line: how important it is, and since when it waits."""
 
-    __slots__ = ("clock", "evicted", "rank", "since")
+    __slots__ = ("clock", "rank", "since")
 
     def __init__(self, gate: Gate, slots: Slots, *, rank: float, clock: Callable[[], float]) -> None:
         super().__init__(gate, (slots,))
         self.rank = rank
         self.clock = clock
         self.since = clock()
-        self.evicted = False
-        """Somebody more important has its place."""
 
 
 def overloaded(line: Sequence[RankedWaiter], now: float, lifo_after: float, /) -> bool:
@@ -80,7 +78,6 @@ class RankedLine(Line):
                 if leaves is None:
                     return False
                 self.waiters.remove(leaves)
-                leaves.evicted = True
             self.waiters.append(waiter)
         if leaves is not None:
             leaves.gate.open()

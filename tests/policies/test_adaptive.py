@@ -4,17 +4,21 @@ import contextlib
 import math
 import threading
 
+import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
 from resilience.core.errors import CircuitOpenError, ConfigurationError, OverloadedError
+from resilience.core.outcome import BAD, GOOD
 from resilience.pipeline import Pipeline
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.laws import Aimd, Gradient2
+from resilience.policies.policy import Policy
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.cancelling import on_anyio
-from tests.composition.fake_time import BlockingOnFakeTime, on
+from tests.composition.fake_time import BlockingOnFakeTime, Cut, on
 
 LAWS = {"aimd": Aimd(slow=0.5), "gradient2": Gradient2(window=0.1)}
 
@@ -210,3 +214,69 @@ def test_bad_arguments_are_named(make, argument):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.argument == argument
+
+
+class Judged(Policy):
+    """An inner room that has reached a verdict, as a client's has."""
+
+    def __init__(self, verdict):
+        self.verdict = verdict
+
+    async def around(self, call, proceed):
+        call.verdict = self.verdict
+        return await proceed(call)
+
+
+def turned_away():
+    raise OverloadedError("inside")
+
+
+class Odd(httpx.ReadTimeout):
+    """A failure that cannot even be judged."""
+
+    @property
+    def request(self):
+        raise LookupError
+
+
+def fails():
+    raise ConnectionError
+
+
+@pytest.mark.parametrize(
+    ("verdict", "function", "limit_after"),
+    [
+        (None, fails, 90),
+        (GOOD, fails, 100),  # not the far side's fault, says who knows
+        (BAD, fails, 90),
+        (BAD, int, 90),
+        (BAD, turned_away, 100),  # the verdict is of an attempt before
+        (GOOD, turned_away, 100),
+    ],
+)
+def test_the_verdict_of_an_inner_room_counts_unless_the_call_was_turned_away(verdict, function, limit_after):
+    limit = AdaptiveLimit(Aimd(initial=100))
+    with contextlib.suppress(OverloadedError, ConnectionError):
+        Pipeline(limit, Judged(verdict)).call(function)
+    assert limit.inside.limit == limit_after
+
+
+def test_what_cannot_be_judged_gives_its_place_back_and_teaches_nothing():
+    limit = AdaptiveLimit(Aimd(initial=100))
+    with pytest.raises(LookupError):
+        limit.call(lambda: (_ for _ in ()).throw(Odd("x")))
+    assert (limit.inside.taken, limit.inside.limit) == (0, 100)
+
+
+@pytest.mark.parametrize(("error", "limit_after"), [(Cut, 90), (KeyboardInterrupt, 100), (SystemExit, 100)])
+def test_whoever_ends_the_program_after_the_deadline_does_not_blame_the_far_side(error, limit_after):
+    runtime = BlockingOnFakeTime()
+    limit = AdaptiveLimit(Aimd(initial=100))
+
+    def function():
+        runtime.clock += 2.0
+        raise error
+
+    with on(runtime), deadline(1.0), pytest.raises(error):
+        limit.call(function)
+    assert limit.inside.limit == limit_after

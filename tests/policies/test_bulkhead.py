@@ -133,20 +133,24 @@ def test_a_thread_waits_no_longer_than_the_deadline():
     assert not bulkhead.slots.line.waiters
 
 
-@pytest.mark.parametrize("queued", [True, False])
-def test_a_cut_in_the_line_blames_nobody_and_a_cut_inside_does(queued):
+@pytest.mark.parametrize(("frees_after", "state"), [(None, "closed"), (0.0, "open"), (0.5, "open")])
+def test_a_cut_in_the_line_blames_nobody_and_a_cut_inside_does(frees_after, state):
     """Circuit outside, bulkhead inside: a call that never got in says nothing about what it wanted to reach."""
     runtime = VirtualRuntime()
     bulkhead, breaker = Bulkhead(1, queue=1), CircuitBreaker(consecutive_failures=1)
     pipeline = Pipeline(Timeout(1.0), breaker, bulkhead)
 
     async def main():
-        if queued:
-            assert bulkhead.slots.take()
+        assert bulkhead.slots.take()
+        if frees_after == 0.0:
+            bulkhead.slots.give_back()
         task = runtime.spawn(lambda: pipeline.acall(runtime.sleep, 50.0))
+        if frees_after:
+            await runtime.sleep(frees_after)
+            bulkhead.slots.give_back()
         await runtime.sleep(2.0)
         assert task.error is not None
 
     with on(runtime):
         runtime.run(main)
-    assert breaker.current_state == ("closed" if queued else "open")
+    assert breaker.current_state == state

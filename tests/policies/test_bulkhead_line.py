@@ -149,3 +149,28 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         Bulkhead(1, **arguments)
     assert caught.value.argument == argument
+
+
+def test_how_important_a_call_is_is_said_by_all_of_its_arguments_and_asked_only_where_slots_are_short():
+    asked = []
+    bulkhead = Bulkhead(1, priority=lambda *args, **kwargs: asked.append((args, kwargs)) or 0)
+
+    def function(*_, inner=None, **__):
+        if inner is not None:
+            with pytest.raises(OverloadedError):
+                bulkhead.call(inner, 1, name="b")
+        return "reply"
+
+    assert bulkhead.call(function, 1, name="a") == "reply"
+    assert asked == []
+    assert bulkhead.call(function, inner=function) == "reply"
+    assert asked == [((1,), {"name": "b"})]
+
+
+def test_each_that_finds_a_slot_free_while_it_joins_takes_one():
+    line = RankedLine()
+    slots = RankedSlots(2, line)
+    waiters = [RankedWaiter(BLOCKING.gate(), slots, rank=0.0, clock=BLOCKING.now) for _ in range(3)]
+    assert [line.stand(waiter, longest=1) for waiter in waiters] == [True, True, True]
+    assert slots.taken == 2
+    assert list(line.waiters) == waiters[2:]

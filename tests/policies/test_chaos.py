@@ -196,16 +196,27 @@ def test_what_is_drawn_decides():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "arguments"),
+    ("argument", "value", "arguments", "expected"),
     [
-        ("latency", (2.0, 1.0), {"latency": (2.0, 1.0)}),
-        ("answer", 7, {"fault": ConnectionError, "answer": 7}),
-        ("corrupt", str, {"fault": ConnectionError, "corrupt": str}),
-        ("corrupt", str, {"answer": 1, "corrupt": str}),
-        ("fault", None, {}),
+        ("latency", (2.0, 1.0), {"latency": (2.0, 1.0)}, "the second not below the first"),
+        ("answer", 7, {"fault": ConnectionError, "answer": 7}, "nothing beside fault"),
+        ("corrupt", str, {"fault": ConnectionError, "corrupt": str}, "nothing beside fault"),
+        ("corrupt", str, {"answer": 1, "corrupt": str}, "nothing beside answer"),
+        ("fault", None, {}, "something to do"),
     ],
 )
-def test_what_cannot_be_done_is_named_with_its_value(argument, value, arguments):
+def test_what_cannot_be_done_is_named_with_its_value(argument, value, arguments, expected):
     with pytest.raises(ConfigurationError) as caught:
         Chaos(0.5, **arguments)
     assert (caught.value.argument, caught.value.value) == (argument, value)
+    assert expected in caught.value.expected
+
+
+def test_without_a_latency_nobody_waits_even_for_no_time():
+    runtime = BlockingOnFakeTime()
+    with on(runtime):
+        assert Chaos(1.0, answer=7).call(int) == 7
+        assert Chaos(1.0, answer=7, latency=0.0).call(int) == 7
+        assert runtime.asked == []
+        assert Chaos(1.0, answer=7, latency=0.001).call(int) == 7
+    assert runtime.asked == [0.001]

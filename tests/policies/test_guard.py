@@ -1,5 +1,6 @@
 """Guard: what it refuses, and that a refusal is a failure like any other."""
 
+import math
 import pickle
 
 import httpx
@@ -7,6 +8,7 @@ import msgspec
 import pydantic
 import pytest
 
+from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError
 from resilience.core.outcome import Blame, Err, Sent
 from resilience.pipeline import Pipeline
@@ -15,6 +17,7 @@ from resilience.policies.guard import Guard
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
 from resilience.policies.verdicts import judge_bare
+from resilience.runtimes.blocking import BLOCKING, run_blocking
 
 
 class Item(pydantic.BaseModel):
@@ -56,6 +59,9 @@ def refused(guard, answer):
         ({"max_bytes": 12}, response(), "max_bytes"),
         ({"max_bytes": 12}, response(500), "max_bytes"),
         ({"max_bytes": 0}, response(204, b""), None),
+        ({"max_bytes": 13}, response(content=b"<html>"), None),
+        ({"max_bytes": 13, "json": True}, response(content=b"<html>"), "json"),
+        ({"max_bytes": 13, "json": True}, response(503, b"<html>"), None),
         ({"json": True}, response(), None),
         ({"json": True}, response(content=b"<html>"), "json"),
         ({"json": True}, response(content=b"\xff"), "json"),
@@ -116,11 +122,12 @@ class Unread(Policy):
     """Gives the call what a client gives it: a way to read bodies, and one to drop replies."""
 
     def __init__(self):
-        self.dropped = []
+        self.dropped, self.asked, self.must_read = [], [], []
 
     async def around(self, call, proceed):
         async def read(reply, most):
             assert call.must_read >= most
+            self.asked.append(most)
             return reply.body if len(reply.body) <= most else None
 
         async def discard(reply):
@@ -128,7 +135,10 @@ class Unread(Policy):
             return True
 
         call.read, call.discard = read, discard
-        return await proceed(call)
+        try:
+            return await proceed(call)
+        finally:
+            self.must_read.append(call.must_read)
 
 
 class Reply:
@@ -210,3 +220,76 @@ def test_parameters_are_no_part_of_a_content_type():
 def test_the_first_error_status_has_no_body_worth_reading():
     assert refused(Guard(json=True), response(399, b"<")) == "json"
     assert refused(Guard(json=True), response(400, b"<")) is None
+
+
+@pytest.mark.parametrize(
+    ("guards", "must_read", "asked"),
+    [
+        ([Guard(status=200)], 0, []),
+        ([Guard(check=bool)], 0, []),
+        ([Guard(max_bytes=10)], 10, [10]),
+        ([Guard(max_bytes=10, json=True)], 10, [10]),
+        ([Guard(json=True)], math.inf, [math.inf]),
+        ([Guard(model=Item)], math.inf, [math.inf]),
+        ([Guard(max_bytes=100), Guard(max_bytes=20)], 100, [20, 100]),
+        ([Guard(max_bytes=20), Guard(max_bytes=100)], 100, [100, 20]),
+    ],
+)
+def test_as_much_of_the_body_belongs_to_the_attempt_as_the_rules_want_to_see(guards, must_read, asked):
+    client, reply = Unread(), Reply(b'{"name":1}' if guards[0].model is None else b'{"name": "a"}')
+    assert Pipeline(client, *guards).call(lambda: reply) is reply
+    assert (client.must_read, client.asked) == ([must_read], asked)
+
+
+def test_that_a_body_is_to_be_empty_can_be_seen_of_its_first_byte_only():
+    client = Unread()
+    with pytest.raises(BadAnswerError, match="larger than 0 bytes"):
+        Pipeline(client, Guard(max_bytes=0)).call(lambda: Reply(b"x"))
+    assert client.must_read[0] > 0
+
+
+def refused_to_a_client(guard, reply, *, buffered):
+    """Why a client's call refuses a reply; None when it is let through."""
+    call = RoutedCall(BLOCKING, None, 0.0, math.inf, "GET", True, judge_bare)
+    call.buffered = buffered
+
+    async def proceed(_):
+        return reply
+
+    try:
+        assert run_blocking(guard.around(call, proceed)) is reply
+    except BadAnswerError as error:
+        return error.why
+    return None
+
+
+class Streamed:
+    """A reply whose body nobody may touch but the caller."""
+
+    status_code = 200
+    headers = {"content-type": "text/html"}  # noqa: RUF012
+
+    @property
+    def content(self):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"json": True}, None),
+        ({"max_bytes": 0}, None),
+        ({"model": Item}, None),
+        ({"status": 201}, "status"),
+        ({"content_type": "application/json"}, "content_type"),
+        ({"json": True, "check": lambda reply: reply.status_code == 200}, None),
+        ({"json": True, "check": lambda reply: reply.status_code == 201}, "check"),
+    ],
+)
+def test_what_a_clients_caller_streams_is_judged_by_its_head_and_by_the_check_alone(rules, why):
+    assert refused_to_a_client(Guard(**rules), Streamed(), buffered=False) == why
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"{}", None), (b"<", "json")])
+def test_what_a_client_has_read_for_its_caller_is_looked_into(content, why):
+    assert refused_to_a_client(Guard(json=True), response(content=content), buffered=True) == why

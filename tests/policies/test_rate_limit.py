@@ -180,3 +180,35 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         RateLimit(**arguments)
     assert caught.value.argument == argument
+
+
+def test_a_turn_that_was_given_back_can_be_taken_at_its_very_instant():
+    bucket = Bucket(1.0, 1)
+    assert bucket.take(0.0, 0.0) == Turn(0.0)
+    bucket.give_back(bucket.take(0.0, 1.0), 0.5)
+    assert bucket.take(1.0, 0.0) == Turn(1.0)
+    assert bucket.take(1.0, 0.0) == TooMany(1.0)
+
+
+def test_the_error_says_whose_calls_are_too_many():
+    limit = RateLimit(1e-6)
+    limit.call(int)
+    with pytest.raises(OverloadedError, match="^int exceeds"):
+        limit.call(int)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        (0.9, OverloadedError, "exceeds 1 calls per second"),
+        (1.0, OverloadedError, "stood in line until its time was up"),
+        (1.5, DeadlineExceededError, "took longer than its 1.5 s"),
+    ],
+)
+def test_only_a_call_whose_turn_came_before_its_time_was_up_was_sent(seconds, error, message):
+    runtime = VirtualRuntime()
+    limit = RateLimit(1, burst=1, wait=5.0)
+    with on(runtime):
+        runtime.run(lambda: limit.acall(runtime.sleep, 0.0))
+        with pytest.raises(error, match=message):
+            runtime.run(lambda: Pipeline(Timeout(seconds), limit).acall(runtime.sleep, 60.0))

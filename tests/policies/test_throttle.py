@@ -3,17 +3,20 @@
 import math
 import threading
 
+import httpx
 import pytest
 
 from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError
-from resilience.core.outcome import Blame
+from resilience.core.outcome import BAD, GOOD, Blame
 from resilience.pipeline import Pipeline
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.policy import Policy
 from resilience.policies.rate_limit import Bucket, Turn
 from resilience.policies.throttle import Acceptance, Throttle
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
-from tests.composition.fake_time import BlockingOnFakeTime, on
+from tests.composition.fake_time import BlockingOnFakeTime, Cut, on
 
 
 def fails():
@@ -159,15 +162,17 @@ def test_bad_arguments_are_named(arguments, argument):
     assert caught.value.argument == argument
 
 
+@pytest.mark.parametrize("width", [0.25, 1.0, 10.0])
 @pytest.mark.parametrize("pause", range(1, 16))
-def test_the_window_holds_twelve_twelfths_neither_more_nor_less(pause):
-    acceptance = Acceptance(2.0, 12.0, 0.9)
-    for second in range(30):
-        acceptance.settle(acceptance.ask(second + 0.5, 0.99), Blame.BAD, second + 0.5)
-        asked = min(second + 1, 12)
-        assert acceptance.refusal(second + 0.5) == pytest.approx(min(0.9, asked / (asked + 1)))
+def test_the_window_holds_twelve_twelfths_neither_more_nor_less(pause, width):
+    acceptance = Acceptance(2.0, 12.0 * width, 0.99)
+    for number in range(30):
+        now = (number + 0.5) * width
+        acceptance.settle(acceptance.ask(now, 0.995), Blame.BAD, now)
+        asked = min(number + 1, 12)
+        assert acceptance.refusal(now) == pytest.approx(asked / (asked + 1))
     left = max(0, 12 - pause)
-    assert acceptance.refusal(29.5 + pause) == pytest.approx(min(0.9, left / (left + 1)))
+    assert acceptance.refusal((29.5 + pause) * width) == pytest.approx(left / (left + 1))
 
 
 def test_a_new_one_has_asked_nobody():
@@ -180,10 +185,6 @@ def test_a_new_one_has_asked_nobody():
 def test_a_rejection_within_counts_by_its_own_verdict_and_the_far_sides_by_its():
     throttle = Throttle()
     runtime = BlockingOnFakeTime()
-
-    def turned_away():
-        raise OverloadedError("inside")
-
     load(throttle, runtime, [turned_away] * 20)
     assert throttle.acceptance.refusal(0.0) == 0.0
     load(throttle, runtime, [fails] * 20)
@@ -200,3 +201,88 @@ def test_a_call_that_its_deadline_cuts_after_it_had_its_time_counts_as_refused()
                 with pytest.raises((DeadlineExceededError, OverloadedError)):
                     runtime.run(lambda guarded=guarded: guarded.acall(runtime.sleep, 100.0))
         assert throttle.acceptance.refusal(runtime.now()) == refusal
+
+
+class Judged(Policy):
+    """An inner room that has reached a verdict, as a client's has."""
+
+    def __init__(self, verdict):
+        self.verdict = verdict
+
+    async def around(self, call, proceed):
+        call.verdict = self.verdict
+        return await proceed(call)
+
+
+def turned_away():
+    raise OverloadedError("inside")
+
+
+class Odd(httpx.ReadTimeout):
+    """A failure that cannot even be judged."""
+
+    @property
+    def request(self):
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("verdict", "function", "refusal"),
+    [
+        (None, fails, 0.8),
+        (GOOD, fails, 0.0),  # not the far side's fault, says who knows
+        (BAD, fails, 0.8),
+        (BAD, int, 0.8),
+        (BAD, turned_away, 0.0),  # the verdict is of an attempt before
+        (GOOD, turned_away, 0.0),
+    ],
+)
+def test_the_verdict_of_an_inner_room_counts_unless_the_call_was_turned_away(verdict, function, refusal):
+    throttle = Throttle()
+    load(Pipeline(throttle, Judged(verdict)), BlockingOnFakeTime(), [function] * 20)
+    assert throttle.acceptance.refusal(1000.0) == refusal
+
+
+def test_what_cannot_be_judged_says_nothing():
+    throttle = Throttle()
+    with pytest.raises(LookupError):
+        throttle.call(lambda: (_ for _ in ()).throw(Odd("x")))
+    assert sum(throttle.acceptance._asked) == sum(throttle.acceptance._open) == 0
+
+
+@pytest.mark.parametrize(("error", "refusal"), [(Cut, 0.5), (KeyboardInterrupt, 0.0), (SystemExit, 0.0)])
+def test_whoever_ends_the_program_after_the_deadline_does_not_blame_the_far_side(error, refusal):
+    runtime = BlockingOnFakeTime()
+    throttle = Throttle()
+
+    def function():
+        runtime.clock += 2.0
+        raise error
+
+    with on(runtime), deadline(1.0), pytest.raises(error):
+        throttle.call(function)
+    assert throttle.acceptance.refusal(runtime.clock) == refusal
+
+
+def test_the_error_says_whose_calls_are_held_back():
+    throttle, runtime = Throttle(), BlockingOnFakeTime()
+    load(throttle, runtime, [fails] * 100)
+    with on(runtime), pytest.raises(OverloadedError, match="^int was held back"):
+        for _ in range(100):
+            throttle.call(int)
+
+
+def test_the_first_call_of_all_is_forgotten_after_a_window_too():
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    acceptance.settle(acceptance.ask(0.5, 0.5), Blame.BAD, 0.5)
+    assert acceptance.refusal(11.9) == 0.5
+    assert acceptance.refusal(12.0) == 0.0
+
+
+@pytest.mark.parametrize("blame", Blame)
+def test_what_ends_when_it_has_just_been_forgotten_is_not_put_down_to_what_is_asked_then(blame):
+    acceptance = Acceptance(2.0, 12.0, 0.9)
+    number = acceptance.ask(0.5, 0.5)
+    acceptance.settle(acceptance.ask(12.5, 0.5), Blame.BAD, 12.5)
+    acceptance.settle(number, blame, 12.5)
+    assert acceptance.refusal(12.5) == 0.5

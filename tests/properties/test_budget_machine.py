@@ -84,26 +84,43 @@ class BudgetMachine(RuleBasedStateMachine):
 TestBudget = BudgetMachine.TestCase
 
 
+WIDTHS = pytest.mark.parametrize("width", [0.25, 1.0, 10.0])
+
+
+@WIDTHS
 @pytest.mark.parametrize("pause", range(1, 14))
-def test_what_is_earned_goes_with_the_window_and_what_is_spent_a_tenth_later(pause):
-    budget = Budget(RetryBudget(1.0, min_per_second=0.0, ttl=10.0))
-    for second in range(25):
+def test_what_is_earned_goes_with_the_window_and_what_is_spent_a_tenth_later(pause, width):
+    budget = Budget(RetryBudget(1.0, min_per_second=0.0, ttl=10.0 * width))
+    for number in range(25):
+        now = (number + 0.5) * width
         for _ in range(3):
-            budget.deposit(second + 0.5)
-        assert budget.try_withdraw(second + 0.5)
-        assert budget.balance(second + 0.5) == 3 * min(second + 1, 10) - min(second + 1, 11)
+            budget.deposit(now)
+        assert budget.try_withdraw(now)
+        assert budget.balance(now) == 3 * min(number + 1, 10) - min(number + 1, 11)
     left = 3 * max(0, 10 - pause) - max(0, 11 - pause)
-    assert budget.balance(24.5 + pause) == max(0, left)
-    budget.deposit(24.5 + pause)
-    assert budget.balance(24.5 + pause) == max(0, left + 1)
+    now = (24.5 + pause) * width
+    assert budget.balance(now) == max(0, left)
+    budget.deposit(now)
+    assert budget.balance(now) == max(0, left + 1)
 
 
-def test_a_refund_goes_to_the_slice_that_paid():
-    budget = Budget(RetryBudget(0.0, min_per_second=0.2, ttl=10.0))
-    assert budget.try_withdraw(3.5)
-    assert budget.try_withdraw(8.5)
-    assert not budget.try_withdraw(8.5)
-    budget.refund(3.5)
-    assert budget.balance(8.5) == 1.0
-    assert budget.balance(14.5) == 1.0, "what was paid at 8.5 is still paid"
-    assert budget.balance(20.5) == 2.0
+@WIDTHS
+def test_a_refund_goes_to_the_slice_that_paid(width):
+    budget = Budget(RetryBudget(0.0, min_per_second=0.2 / width, ttl=10.0 * width))
+    assert budget.try_withdraw(3.5 * width)
+    assert budget.try_withdraw(8.5 * width)
+    assert not budget.try_withdraw(8.5 * width)
+    budget.refund(3.5 * width)
+    assert budget.balance(8.5 * width) == 1.0
+    assert budget.balance(14.5 * width) == 1.0, "what was paid at 8.5 is still paid"
+    assert budget.balance(20.5 * width) == 2.0
+
+
+@WIDTHS
+def test_a_call_counts_from_the_instant_at_which_its_slice_begins(width):
+    budget = Budget(RetryBudget(1.0, min_per_second=0.0, ttl=10.0 * width))
+    for number in range(1, 21):
+        budget.deposit(number * width)
+    assert budget.balance(20 * width) == 10.0, "those of the slices 11 to 20"
+    assert budget.balance(29.5 * width) == 1.0
+    assert budget.balance(30 * width) == 0.0

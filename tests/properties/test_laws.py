@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.core.errors import ConfigurationError
 from resilience.policies.laws import Aimd, Gradient2, Sample
 
 SAMPLES = st.lists(
@@ -64,17 +65,18 @@ def window(limit, now, latency, in_flight=200, count=10):
     return limit.limit
 
 
-def test_gradient_follows_netflixs_numbers():
+@pytest.mark.parametrize("unit", [0.001, 1.0, 60.0])
+def test_gradient_follows_netflixs_numbers(unit):
     limit = Gradient2(initial=100).begin()
-    assert window(limit, 0.0, 1.0) == pytest.approx(0.8 * 100 + 0.2 * (100 + 4))
+    assert window(limit, 0.0, 1.0 * unit) == pytest.approx(0.8 * 100 + 0.2 * (100 + 4))
     # Three times as slow: long is then the mean of 1 and 3; 1.5 * 2 / 3 = 1: still fine.
-    assert window(limit, 10.0, 3.0) == pytest.approx(0.8 * 100.8 + 0.2 * 104.8)
+    assert window(limit, 10.0, 3.0 * unit) == pytest.approx(0.8 * 100.8 + 0.2 * 104.8)
     before = limit.limit
     # long = (1 + 3 + 8) / 3 = 4; 1.5 * 4 / 8 = 0.75.
-    assert window(limit, 20.0, 8.0) == pytest.approx(0.8 * before + 0.2 * (0.75 * before + 4))
+    assert window(limit, 20.0, 8.0 * unit) == pytest.approx(0.8 * before + 0.2 * (0.75 * before + 4))
     before = limit.limit
     # Never by more than half: long = (1 + 3 + 8 + 400) / 4 = 103; 1.5 * 103 / 400 = 0.39.
-    assert window(limit, 30.0, 400.0) == pytest.approx(0.8 * before + 0.2 * (0.5 * before + 4))
+    assert window(limit, 30.0, 400.0 * unit) == pytest.approx(0.8 * before + 0.2 * (0.5 * before + 4))
 
 
 def test_a_latency_of_another_age_is_let_down():
@@ -90,7 +92,7 @@ def test_too_few_calls_and_idle_windows_change_nothing():
     limit = Gradient2(initial=100).begin()
     assert window(limit, 0.0, 1.0, in_flight=49) == 100
     assert limit.learn(Sample(0.0, 1.0, 200, dropped=True), 100.0) == 100
-    assert window(limit, 100.0, 0.0) > 100, "no time at all is no reason to fear"
+    assert window(limit, 100.0, 0.0) == pytest.approx(100.8), "no time at all is no reason to fear"
 
 
 def test_what_began_at_the_step_back_is_of_the_same_congestion():
@@ -120,3 +122,12 @@ def test_twice_the_latency_is_not_yet_of_another_age():
     window(limit, 0.0, 3.0)
     window(limit, 10.0, 1.0)
     assert limit._long == 2.0
+
+
+@pytest.mark.parametrize("law", [Aimd, Gradient2])
+@pytest.mark.parametrize("initial", [4, 31])
+def test_an_initial_limit_out_of_bounds_is_told_the_bounds(law, initial):
+    assert law(initial=5, least=5, most=30).begin().limit == 5
+    assert law(initial=30, least=5, most=30).begin().limit == 30
+    with pytest.raises(ConfigurationError, match="from least=5 to most=30"):
+        law(initial=initial, least=5, most=30)

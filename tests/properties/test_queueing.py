@@ -1,5 +1,6 @@
 """Who is next and who gives way, against what a line is for."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,3 +43,10 @@ def test_an_empty_line_has_nobody_to_give_way():
     waiter = line_of([(0.0, 0)])[0]
     assert gives_way([], waiter, 100.0, 1.0) is None
     assert not overloaded([], 100.0, 0.0)
+
+
+@pytest.mark.parametrize(("rank", "leaves"), [(-1, None), (0, 0), (1, 0)])
+def test_under_overload_the_oldest_gives_way_but_not_to_somebody_less_important(rank, leaves):
+    line = line_of([(5.0, 0), (4.0, 0), (3.0, 1)])
+    newcomer = RankedWaiter(BLOCKING.gate(), line[0].wants[0], rank=rank, clock=lambda: 100.0)
+    assert gives_way(line, newcomer, 100.0, 1.0) is (None if leaves is None else line[leaves])

@@ -157,3 +157,46 @@ def test_bad_arguments_are_named(make, argument):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.argument == argument
+
+
+def learn(limit, at, *, took=1.0, in_flight=100):
+    """Let one call end; return the limit after it."""
+    return limit.learn(Sample(at - took, took, in_flight, dropped=False), at)
+
+
+@pytest.mark.parametrize(("over", "left"), [(0.1249, 200), (0.125, 50), (0.2, 50)])
+def test_half_a_target_is_long_enough(over, left):
+    assert late(TargetLatency(0.25).begin(), 1024.0, 5, over=over) == left
+
+
+@pytest.mark.parametrize(("took", "left"), [(0.25, 200), (0.2501, 90)])
+def test_the_target_itself_is_still_well(took, left):
+    assert late(TargetLatency(0.25).begin(), 0.0, 5, took=took) == pytest.approx(left, rel=1e-3)
+
+
+def test_one_in_time_and_one_step_down_begin_the_count_anew():
+    limit = TargetLatency(0.25).begin()
+    late(limit, 0.0, 4)
+    learn(limit, 1.5, took=0.1, in_flight=1)
+    assert late(limit, 2.0, 4) == 200
+    assert learn(limit, 3.5) == 50
+    assert late(limit, 10.0, 4) == 50
+    assert learn(limit, 11.5, in_flight=50) == 25
+
+
+def test_what_began_at_the_step_down_is_of_the_same_congestion():
+    limit = TargetLatency(0.25).begin()
+    assert late(limit, 0.0, 5) == 50
+    for at in (2.0, 2.5, 3.0, 3.5):
+        limit.learn(Sample(1.0, at - 1.0, 50, dropped=False), at)
+    assert limit.learn(Sample(1.0, 3.0, 50, dropped=False), 4.0) == 50
+    for at in (2.0, 2.5, 3.0, 3.5):
+        limit.learn(Sample(1.001, at - 1.001, 50, dropped=False), at)
+    assert limit.learn(Sample(1.001, 2.999, 50, dropped=False), 4.0) == 25
+
+
+@pytest.mark.parametrize(("in_flight", "grown"), [(4, 10.0), (5, 10.1), (6, 10.1)])
+def test_half_of_the_limit_is_use_enough(in_flight, grown):
+    limit = TargetLatency(0.25).begin()
+    assert late(limit, 0.0, 5, in_flight=20) == 10
+    assert learn(limit, 2.1, took=0.1, in_flight=in_flight) == pytest.approx(grown)
