@@ -47,6 +47,8 @@ class _Branch:
     @property
     def unsent(self) -> bool:
         """Ended here, it has sent nothing."""
+        if isinstance(self.outcome, Err):
+            return isinstance(self.outcome.error, RejectedError)
         return not self.begun or (self.outcome is None and self.queueing)
 
     @property
@@ -104,9 +106,9 @@ class Sends:
                 elif self._may(step, now()):
                     self._send()
         except BaseException as error:
-            unused = self._finish()
+            self._finish()
             if not isinstance(error, GeneratorExit):
-                await self._clear_up(unused)
+                await self._clear_up()
             self._call.queueing = all(branch.unsent for branch in self._branches)
             raise
         return self._hand_over(self._branches[step.number])
@@ -199,7 +201,8 @@ class Sends:
     def _note_arrivals(self) -> None:
         with self._lock:
             arrived, self._arrived = self._arrived, []
-        for branch, arrival in arrived:
+        # An exit comes last: the replies that came with it are to be dropped.
+        for branch, arrival in sorted(arrived, key=lambda it: isinstance(it[1], BaseException)):
             if isinstance(arrival, BaseException):
                 raise arrival
             self._note(branch, arrival)
@@ -237,17 +240,16 @@ class Sends:
         now = call.runtime.now()
         for branch in losers:
             branch.call.lost, branch.call.usual = True, now - taken.began
-        unused = self._finish()
+        self._finish()
         for branch in losers:
             self._observe(branch)  # it takes at least this long
             if branch.call.left_behind is not None:  # a circuit further in, which else would wait for a thread's end
                 branch.call.left_behind()
             if call.abandon is not None:
                 call.abandon(branch.call)
-        unused += [(b, b.outcome) for b in self._branches if b.outcome is not None and b is not taken]
-        for branch, arrival in unused:
-            if isinstance(arrival, Ok) and call.discard is not None:
-                call.runtime.start(partial(_discard, branch.call, arrival))
+        for branch in self._branches:
+            if branch is not taken and isinstance(branch.outcome, Ok) and call.discard is not None:
+                call.runtime.start(partial(_discard, branch.call, branch.outcome))
         call.verdict, call.why, call.covered = taken.call.verdict, taken.call.why, taken.call.covered
         if isinstance(call, RoutedCall):
             call.tried = tuple(attempt.endpoint for attempt in call.attempts)
@@ -257,30 +259,31 @@ class Sends:
             raise outcome.error
         return None if outcome is None else outcome.value
 
-    def _finish(self) -> list[tuple[_Branch, Arrival]]:
-        """End the race and stop what is under way; return what had arrived unseen."""
+    def _finish(self) -> None:
+        """End the race and stop what is under way; what had arrived unseen takes no part in it."""
         with self._lock:
             self._over = True
             arrived, self._arrived = self._arrived, []
+        for branch, arrival in arrived:
+            if not isinstance(arrival, BaseException):
+                branch.outcome = arrival
         for branch in self._branches:
             if branch.outcome is None and branch.started is not None:
                 branch.started.stop()
-            if branch.paid and not branch.begun:
+            if branch.paid and not branch.begun and branch.outcome is None:
                 self._refund(branch)
-        return arrived
 
-    async def _clear_up(self, unused: list[tuple[_Branch, Arrival]]) -> None:
+    async def _clear_up(self) -> None:
         """Leave, when the caller is being cut, with everything as before: as a single send would."""
-        unused += [(branch, branch.outcome) for branch in self._branches if branch.outcome is not None]
         async with self._call.runtime.shield():
             for branch in self._branches:
                 if branch.started is not None:
                     await branch.started.gone()
-            for branch, arrival in unused:
-                await _discard(branch.call, arrival)
+            for branch in self._branches:
+                await _discard(branch.call, branch.outcome)
 
 
-async def _discard(call: Call, arrival: Arrival) -> None:
+async def _discard(call: Call, arrival: Arrival | None) -> None:
     if isinstance(arrival, Ok) and call.discard is not None:
         async with call.runtime.shield():
             await call.discard(arrival.value)

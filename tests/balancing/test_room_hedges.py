@@ -18,6 +18,10 @@ def hedged(house, call, exchange, after=0.05):
     return house.runtime.run(lambda: hedge.around(call, lambda branch: house.room.around(branch, exchange)))
 
 
+def second_sends(house):
+    return [event for event in house.events if isinstance(event, HedgeSent)]
+
+
 def slow_first(house, seconds=5.0):
     """The first endpoint takes its time, the others answer at once."""
 
@@ -26,6 +30,16 @@ def slow_first(house, seconds=5.0):
             await house.runtime.sleep(seconds)
         else:
             await house.runtime.sleep(0.001)
+        return GOOD
+
+    return exchange
+
+
+def slow_at_first(house):
+    """The first send takes its time, wherever it went; the others are answered at once."""
+
+    async def exchange(call):
+        await house.runtime.sleep(5.0 if len(call.attempts) == 1 else 0.001)
         return GOOD
 
     return exchange
@@ -94,9 +108,41 @@ def test_where_there_is_nowhere_else_no_second_send_is_made():
     house.endpoints[1].mark(healthy=False)
     call = house.call()
     call.elsewhere = house.room.elsewhere
+    call.emit = house.events.append
     assert call.elsewhere(call) is not Elsewhere.NOWHERE
     hedged(house, call, slow_first(house, 1.0))
     assert [attempt.endpoint for attempt in call.attempts] == [house.endpoints[0]]
+    assert not second_sends(house), "none was even tried"
+
+
+def test_where_nobody_knows_of_other_endpoints_a_second_send_is_made():
+    house = House(2, limit=100)
+    call = house.call()
+    exchange = slow_at_first(house)
+    hedge = Hedge(after=0.05, budget=False)
+    assert house.runtime.run(lambda: hedge.around(call, lambda branch: house.room.around(branch, exchange))) is GOOD
+    assert len(call.attempts) == 2
+    assert {attempt.endpoint for attempt in call.attempts} == set(house.endpoints)
+
+
+def test_the_first_attempt_alone_has_the_wait_before_the_call():
+    house = House(2, limit=100)
+    call = house.call()
+    call.waited = 0.5
+    hedged(house, call, slow_at_first(house))
+    assert [attempt.waited for attempt in call.attempts] == [0.5, 0.0]
+
+
+def test_what_the_send_that_is_taken_has_found_out_of_its_connection_holds_for_the_call():
+    house = House(2, limit=100)
+    call = house.call()
+
+    async def proceed(branch):
+        branch.fresh = True
+        return GOOD
+
+    house.runtime.run(lambda: Hedge(after=0.05).around(call, proceed))
+    assert call.fresh
 
 
 def test_a_second_send_to_the_only_endpoint_is_made_there():
@@ -123,8 +169,10 @@ def test_while_the_first_stands_in_line_no_second_send_is_made():
         house.endpoints[0].slots.give_back()
 
     house.runtime.spawn(free)
+    call.emit = house.events.append
     hedged(house, call, exchange)
     assert sent == [101.0]
+    assert not second_sends(house), "none was even tried"
 
 
 def test_a_hedge_is_turned_away_rather_than_wait_probe_or_meet_the_first():
@@ -156,5 +204,6 @@ def test_listeners_hear_of_second_sends():
         return GOOD
 
     hedged(house, call, fails_once, after=60.0)
-    (event,) = [event for event in house.events if isinstance(event, HedgeSent)]
+    (event,) = second_sends(house)
     assert (event.name, event.service, event.attempt, event.after) == ("hedge", "web:80", 2, 0.5)
+    assert event.operation == "web:80"

@@ -163,3 +163,12 @@ def test_a_function_that_takes_the_exception_alone_gets_nothing_else():
     assert Fallback(function=lambda error: f"{error}!").call(fails, 1, b=2) == "down!"
     assert Fallback(function=lambda: "nothing").call(fails, 1, b=2) == "nothing"
     assert Fallback(function=type).call(fails, 1) is ConnectionError, "what has no signature is given the exception"
+
+
+class CannotBeHashed:
+    def __hash__(self):
+        raise LookupError("a table that is not loaded yet")
+
+
+def test_without_last_good_nobody_looks_at_the_arguments():
+    assert Fallback("default").call(fails, CannotBeHashed()) == "default"

@@ -1,6 +1,7 @@
 """Hedge on virtual time: when it sends, which answer it takes, what it costs, and what becomes of the losers."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +79,14 @@ def test_the_first_may_still_win():
     assert script.cut == [1]
 
 
+def test_one_send_that_a_retry_leaves_is_enough_and_the_last():
+    hedge = Hedge(after=0.05, extra=2, budget=False)
+    outcome, _, script = play(Pipeline(Retry(2, budget=False), hedge), (0.5, "slow"), (0.01, "fast"))
+    assert (outcome, len(script.began)) == ("fast", 2)
+    outcome, _, script = play(Pipeline(Retry(2, budget=False), hedge), (0.5, "slow"), (1.0, "slower"))
+    assert (outcome, len(script.began)) == ("slow", 2)
+
+
 def test_a_quick_answer_is_asked_for_once():
     outcome, _, script = play(Hedge(after=0.05), (0.04, "quick"))
     assert outcome == "quick"
@@ -107,6 +116,11 @@ def test_a_server_that_asks_for_a_pause_gets_no_second_send():
     outcome, _, script = play(Hedge(after=0.05), (0.01, busy))
     assert outcome is busy
     assert len(script.began) == 1
+
+
+def test_an_answer_that_is_a_failure_does_not_win():
+    outcome, ended, _ = play(Hedge(after=0.05), (0.5, "late"), (0.01, SimpleNamespace(status_code=500, headers={})))
+    assert (outcome, ended) == ("late", 0.5)
 
 
 def test_when_all_fail_the_last_failure_is_raised():
@@ -165,6 +179,20 @@ def test_retries_and_hedges_share_one_limit_and_one_budget():
 def test_retries_further_in_count_too():
     pipeline = Pipeline(Retry(5, wait=0.0, budget=False), Hedge(after=0.05, budget=False), Retry(2, wait=0.0))
     assert len(play(pipeline, (0.06, ConnectionError("down")))[2].began) == 5
+    one_by_one = Pipeline(Retry(4, wait=0.0, budget=False), Hedge(after=5.0, budget=False), Retry(2, wait=0.0))
+    assert len(play(one_by_one, (0.06, ConnectionError("down")))[2].began) == 4
+
+
+def test_retries_further_in_that_are_not_needed_count_for_nothing():
+    pipeline = Pipeline(Hedge(after=0.05, budget=False), Retry(2, wait=0.0, budget=False))
+    assert play(pipeline, (0.5, "slow"), (0.01, "fast"))[0] == "fast"
+
+
+def test_a_send_that_was_rejected_is_left_to_the_retry_further_out():
+    pipeline = Pipeline(Retry(3, wait=0.0, budget=False), Hedge(after=0.05, budget=False))
+    down = (0.1, ConnectionError("down"))
+    _, _, script = play(pipeline, down, (0.01, OverloadedError("full")), down)
+    assert len(script.began) == 3 + 1
 
 
 def test_budgets_of_its_own_stay():
@@ -278,6 +306,58 @@ def test_a_send_that_stands_in_a_line_is_not_helped_by_another():
     assert bulkhead.slots.taken == 0
 
 
+class Line(Policy):
+    """Has the first send wait for so long, and those after it for ever, unless they are turned away."""
+
+    def __init__(self, first, rejection=None):
+        self.first, self.rejection = first, rejection
+        self.sends = 0
+
+    async def around(self, call, proceed):
+        self.sends += 1
+        if self.sends > 1 and self.rejection is not None:
+            raise self.rejection
+        call.queueing = True
+        await call.runtime.sleep(self.first if self.sends == 1 else math.inf)
+        call.queueing = False
+        return await proceed(call)
+
+
+@pytest.mark.parametrize("rejection", [None, OverloadedError("full")])
+def test_whoever_is_cut_while_its_sends_stand_in_a_line_was_never_sent(rejection):
+    line = Line(math.inf, rejection)
+    first = []
+
+    class Late(Policy):
+        """The first send comes to the line only after the second one was made."""
+
+        async def around(self, call, proceed):
+            if not first:
+                first.append(call)
+                await call.runtime.sleep(0.25)
+            return await proceed(call)
+
+    outcome, ended, script = play(Pipeline(Timeout(0.5), Hedge(after=0.125), Late(), line), (0.0, "reply"))
+    assert isinstance(outcome, OverloadedError)
+    assert (ended, line.sends, script.began) == (0.5, 2, [])
+
+
+def test_a_line_that_ends_as_the_caller_is_cut_has_sent_nothing():
+    bulkhead = Bulkhead(1, queue=5)
+    bulkhead.slots.take()
+    outcome, ended, script = play(Pipeline(Timeout(0.5), Hedge(after=0.125), bulkhead), (0.0, "reply"))
+    assert isinstance(outcome, OverloadedError)
+    assert (ended, script.began) == (0.5, [])
+
+
+def test_a_send_that_is_cut_while_it_stands_in_a_line_is_not_paid_for():
+    budget = RetryBudget(0.0, min_per_second=1.0)
+    line = Line(0.0)
+    outcome, _, script = play(Pipeline(Hedge(after=0.125, budget=budget), line), (0.5, "reply"))
+    assert (outcome, line.sends, script.began) == ("reply", 2, [0.0])
+    assert budget.state.balance(1000.0) == 10.0
+
+
 def test_interpreter_exits_and_cancellations_of_the_works_own_pass_through():
     outcome, _, script = play(Hedge(after=0.05), (0.2, "never"), (0.01, KeyboardInterrupt()))
     assert isinstance(outcome, KeyboardInterrupt)
@@ -300,15 +380,36 @@ def test_no_send_begins_at_the_deadline():
     assert len(script.began) == 1
 
 
+@pytest.mark.parametrize(("deadline", "began"), [(1000.0625, [0.0]), (1000.125, [0.0, 0.0625])])
+def test_a_deadline_that_nobody_enforces_is_kept_all_the_same(deadline, began):
+    runtime = VirtualRuntime()
+    script = Script(runtime, (0.5, "reply"))
+    call = Call(runtime, "request", runtime.now(), deadline)
+    assert runtime.run(lambda: Hedge(after=0.0625).around(call, lambda _call: script())) == "reply"
+    assert script.began == began
+
+
 def test_the_delay_follows_the_latencies_up_to_its_ceiling():
     hedge = Hedge(after=quantile(0.9, ceiling=1.0))
     assert hedge.delay(1000.0) == 1.0, "nothing is known yet"
     for _ in range(20):
         play(hedge, (0.1, "reply"))
     assert 0.1 <= hedge.delay(1000.0) <= 0.106
-    _, _, script = play(hedge, (2.0, "late"), (0.01, "reply"))
+    outcome, _, script = play(hedge, (2.0, "late"), (0.01, "reply"))
+    assert outcome == "reply"
     assert len(script.began) == 2
     assert 0.1 <= script.began[1] <= 0.106
+
+
+def test_a_loser_took_as_long_as_it_was_given_at_least():
+    hedge = Hedge(after=quantile(0.5, ceiling=1.0), budget=False)
+    play(hedge, (9.0, "late"), (0.01, "reply"))
+    hedge.latencies.observe(0.01, 1000.0)
+    assert hedge.delay(1000.0) < 0.0106, "two of three were that quick"
+    hedge = Hedge(after=quantile(0.75, ceiling=2.0), budget=False)
+    for _ in range(2):
+        play(hedge, (9.0, "late"), (0.01, "reply"))
+    assert 2.01 / 1.05 <= hedge.delay(1000.0) <= 2.0, "the other two were slow"
 
 
 class Replies(Policy):
@@ -372,6 +473,87 @@ def test_replies_that_nobody_takes_are_dropped():
         runtime.advance(1.0)
         assert task.done
         assert replies.dropped[3:] == [busy]
+
+
+def test_what_arrives_as_the_caller_is_cut_is_dropped_too():
+    runtime = VirtualRuntime()
+    replies = Replies(runtime)
+    pipeline = Pipeline(replies, Hedge(after=0.0625))
+
+    def cut_at_the_instant_of(script):
+        async def cut():
+            await runtime.sleep(0.125)
+            runtime.cancel(task)
+
+        runtime.spawn(cut)
+        task = runtime.spawn(lambda: pipeline.acall(script))
+        runtime.advance(1.0)
+        return task
+
+    with on(runtime):
+        task = cut_at_the_instant_of(Script(runtime, (0.125, "unseen"), (9.0, "never")))
+        assert isinstance(task.error, VirtualCancelled)
+        assert replies.dropped == ["unseen"]
+        task = cut_at_the_instant_of(Script(runtime, (0.125, KeyboardInterrupt()), (9.0, "never")))
+        assert isinstance(task.error, VirtualCancelled)
+        # A failure has nothing to drop.
+        task = cut_at_the_instant_of(Script(runtime, (0.03125, ConnectionError()), (9.0, "never")))
+        assert isinstance(task.error, VirtualCancelled)
+    assert replies.dropped == ["unseen"]
+
+
+def test_a_reply_that_arrives_together_with_an_interpreter_exit_is_dropped_too():
+    runtime = VirtualRuntime()
+    replies = Replies(runtime)
+    script = Script(runtime, (0.125, KeyboardInterrupt()), (0.0625, "unseen"))
+    with on(runtime), pytest.raises(KeyboardInterrupt):
+        runtime.run(lambda: Pipeline(replies, Hedge(after=0.0625)).acall(script))
+    runtime.advance(1.0)
+    assert replies.dropped == ["unseen"]
+
+
+def test_a_reply_that_arrives_while_another_is_taken_is_dropped_too():
+    class Sneaky(VirtualRuntime):
+        """Another thread hands in its answer when the race has just been decided."""
+
+        late = None
+
+        def start(self, work, /):
+            if script.began:
+                return super().start(work)
+            self.late = work()
+            script.began.append(0.0)
+            return super().start(self.nothing)
+
+        def now(self):
+            if len(script.ended) and self._running.name == "main" and self.late is not None:
+                late, self.late = self.late, None
+                with pytest.raises(StopIteration):
+                    late.send(None)
+            return super().now()
+
+        @staticmethod
+        async def nothing():
+            """The work is done elsewhere."""
+
+    class Quick(Script):
+        ended = ()
+
+        async def __call__(self):
+            if self.ended:
+                return "late"
+            reply = await super().__call__()
+            self.ended = (reply,)
+            return reply
+
+    runtime = Sneaky()
+    script = Quick(runtime, (0.0, "unused"), (0.0625, "reply"))
+    replies = Replies(runtime)
+    with on(runtime):
+        assert runtime.run(lambda: Pipeline(replies, Hedge(after=0.0625)).acall(script)) == "reply"
+    runtime.advance(1.0)
+    assert runtime.late is None
+    assert replies.dropped == ["late"]
 
 
 @pytest.mark.parametrize(
@@ -457,6 +639,21 @@ def test_a_circuit_inside_hears_at_once_of_a_loser_that_cannot_be_stopped():
         assert runtime.run(lambda: Pipeline(Hedge(after=0.1), OneCircuitEach()).acall(script)) == "reply"
     assert [breaker.current_state for breaker in breakers] == ["open", "closed"]
     assert script.cut == []
+
+
+def test_a_loser_that_cannot_be_stopped_is_abandoned():
+    runtime = LikeThreads()
+    script = Script(runtime, (500.0, "hung"), (0.0, "reply"))
+    call = Call(runtime, "request", runtime.now())
+    sends, abandoned = [], []
+    call.abandon = abandoned.append
+
+    async def proceed(branch):
+        sends.append(branch)
+        return await script()
+
+    assert runtime.run(lambda: Hedge(after=0.1).around(call, proceed)) == "reply"
+    assert abandoned == sends[:1]
 
 
 def test_a_coroutine_that_is_closed_stops_its_sends():
@@ -545,8 +742,9 @@ def test_a_second_send_that_cannot_be_started_is_done_without():
     budget = RetryBudget(0.0, min_per_second=1.0)
     script = Script(runtime, (0.2, "reply"))
     with on(runtime):
+        budget.state.try_withdraw(1000.0)
         assert runtime.run(lambda: Hedge(after=0.1, budget=budget).acall(script)) == "reply"
-        assert budget.state.balance(1000.0) == 10.0
+        assert budget.state.balance(1000.0) == 9.0, "it is given back, and what somebody else has paid is not"
         with pytest.raises(RuntimeError, match="can't start"):
             runtime.run(lambda: Hedge(after=0.1).acall(script))
         runtime.left = 1

@@ -8,9 +8,16 @@ import httpx
 import pytest
 import tenacity
 
-from resilience.core.call import Call, Elsewhere
-from resilience.core.errors import CircuitOpenError, NoEndpointsError, OverloadedError
+from resilience.core.call import NEVER, Call, Elsewhere
+from resilience.core.errors import (
+    CircuitOpenError,
+    ConfigurationError,
+    DeadlineExceededError,
+    NoEndpointsError,
+    OverloadedError,
+)
 from resilience.core.outcome import BAD, GOOD, Blame, Sent, Verdict
+from resilience.core.propagation import Inbound, inbound
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import Budget, RetryBudget
@@ -20,6 +27,7 @@ from resilience.policies.retry import Retry
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.blocking import run_blocking
 from resilience.runtimes.entry import deadline
+from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
 
@@ -239,6 +247,17 @@ def test_what_tenacitys_values_are_told(time):
     assert states == [(1, function, (4,), {"name": "x"}, 0.5), (2, function, (4,), {"name": "x"}, 2.0)]
 
 
+def test_what_tenacitys_values_are_told_of_the_latest_attempt(time):
+    states = []
+
+    def wait(state):
+        states.append((state.outcome.attempt_number, state.outcome.result(), state.idle_for))
+        return 1.5
+
+    Retry(4, wait=wait, on=503).call(Script(*(SimpleNamespace(status_code=503, number=it) for it in range(4))))
+    assert [(number, reply.number, idle) for number, reply, idle in states] == [(1, 0, 0.0), (2, 1, 1.5), (3, 2, 3.0)]
+
+
 def test_nothing_waits_when_the_wait_cannot_end_before_the_deadline(time):
     function = Script(ConnectionError)
     with deadline(2.0):
@@ -248,9 +267,10 @@ def test_nothing_waits_when_the_wait_cannot_end_before_the_deadline(time):
     assert function.calls == 2
 
 
-def test_a_sleep_that_oversleeps_is_not_followed_by_a_send(time):
+@pytest.mark.parametrize("late", [5.0, 1.0])
+def test_a_sleep_that_oversleeps_is_not_followed_by_a_send(time, late):
     async def sleep(seconds):
-        time.clock += seconds + 5.0
+        time.clock += seconds + late
 
     time.sleep = sleep
     budget = RetryBudget(0.0, min_per_second=1.0)
@@ -314,6 +334,23 @@ def test_each_retry_has_its_own_budget_unless_told_otherwise():
     assert Retry(budget=False).sharing(shared).state is None
     assert budget.fresh() is not budget.state
     assert Retry() == Retry()
+
+
+def test_a_caller_who_is_cut_while_it_waits_has_not_paid():
+    runtime = VirtualRuntime()
+    budget = RetryBudget(0.0, min_per_second=1.0)
+
+    async def function():
+        raise ConnectionError
+
+    with on(runtime):
+        task = runtime.spawn(lambda: Retry(wait=5.0, budget=budget).acall(function))
+        runtime.advance(1.0)
+        assert budget.state.balance(runtime.now()) == 9.0
+        runtime.cancel(task)
+        runtime.advance(0.0)
+    assert isinstance(task.error, VirtualCancelled)
+    assert budget.state.balance(runtime.now()) == 10.0
 
 
 # Retries in retries, and around what refuses.
@@ -393,6 +430,51 @@ def test_a_rejection_of_a_retry_never_hides_that_something_was_sent(time):
     assert len(error.attempts) == 4
 
 
+def test_where_nothing_was_ever_sent_the_first_rejection_counts(time):
+    errors = [OverloadedError(name) for name in ("first", "second", "third")]
+    assert outcome(Retry(3, wait=0.0, on=OverloadedError), Script(*errors)) is errors[0]
+
+
+def test_who_stands_in_line_when_time_is_up_after_a_failed_send_has_sent_something():
+    """However many attempts there were before the time limit that has cut it."""
+    runtime = VirtualRuntime()
+    bulkhead = Bulkhead(1, queue=5)
+    sends = []
+
+    async def function():
+        sends.append(runtime.now())
+        if len(sends) == 3:
+            bulkhead.slots.taken += 1  # somebody else comes in first
+        raise ConnectionError
+
+    outer = Retry(5, wait=0.0, on=ConnectionError, budget=False)
+    policy = Pipeline(outer, Timeout(2.0), Retry(2, wait=0.0, budget=False), bulkhead)
+    with on(runtime), pytest.raises(DeadlineExceededError):
+        runtime.run(lambda: policy.acall(function))
+    assert len(sends) == 3
+
+
+def exhausted(policy, function):
+    """Tell whether the answer that this call is made for asks not to be sent again."""
+    answering = Inbound()
+    token = inbound.set(answering)
+    try:
+        outcome(policy, function)
+    finally:
+        inbound.reset(token)
+    return answering.exhausted
+
+
+def test_whoever_is_answering_hears_that_it_is_of_no_use_to_ask_again(time):
+    breaker = CircuitBreaker()
+    breaker.open()
+    assert exhausted(Pipeline(Retry(), breaker), Script("reply")), "turned away at once"
+    breaker = CircuitBreaker(consecutive_failures=1)
+    assert exhausted(Pipeline(Retry(), breaker), Script(ConnectionError)), "turned away when it tried again"
+    assert exhausted(Retry(2), Script(ConnectionError)), "out of attempts"
+    assert not exhausted(Retry(), Script(KeyError)), "it may well go better for somebody else"
+
+
 # With endpoints: what a client's calls bring along.
 
 
@@ -439,6 +521,23 @@ def test_replies_that_are_not_handed_out_are_dropped(time):
         ("GET web:80", 1, 0.5, "result")
     ]
     assert call.why == ""
+
+
+@pytest.mark.parametrize(("service", "told_as"), [("web:80", "web:80"), ("", "GET web:80")])
+def test_the_event_names_the_service_or_else_the_operation(time, service, told_as):
+    _, _, (event,), _ = route(time, Retry(), [("busy", AGAIN), ("fine", GOOD)], service=service)
+    assert event.service == told_as
+
+
+def test_a_reply_that_was_looked_at_and_is_fine_is_no_failure(time):
+    result, call, *_ = route(time, Retry(on=503), [("fine", GOOD)])
+    assert (result, call.why, call.sent) == ("fine", "", 0)
+
+
+def test_any_stop_counts_the_attempts_at_other_endpoints_too(time):
+    retry = Retry(5, stop=tenacity.stop_after_attempt(2))
+    _, call, *_ = route(time, retry, [(ConnectionError(), BAD)] * 3, elsewhere=[Elsewhere.READY] * 3)
+    assert (len(call.attempts), call.why) == (2, "stop")
 
 
 def test_the_event_names_status_and_error(time):
@@ -490,6 +589,14 @@ def test_a_dropped_reply_is_not_handed_out_when_the_next_attempt_is_turned_away(
     refused = NoEndpointsError("nobody left")
     result, call, _, dropped = route(time, Retry(), [("busy", AGAIN), (refused, None)])
     assert (result, dropped, call.why) == (refused, ["busy"], "rejected: NoEndpointsError")
+    result, call, *_ = route(time, Retry(2, on=NoEndpointsError), [("busy", AGAIN), (refused, None)])
+    assert (result, call.why) == (refused, "attempts"), "nor when there is no attempt left"
+
+
+def test_a_rejection_is_not_judged_by_what_the_attempt_before_it_came_to(time):
+    error = ConnectionError()
+    result, call, *_ = route(time, Retry(5), [(error, BAD), (NoEndpointsError("nobody left"), BAD)])
+    assert (result, call.why) == (error, "rejected: NoEndpointsError")
 
 
 def test_a_reply_that_was_read_to_its_end_is_handed_out_when_the_next_attempt_is_turned_away(time):
@@ -507,6 +614,7 @@ def test_a_dropped_reply_leaves_no_way_back_from_an_overslept_wait(time, kept, s
     result, call, *_ = route(time, Retry(wait=1.0), replies, kept=kept, deadline=time.now() + 2.0)
     assert len(call.attempts) == sends
     assert result == "busy" if kept else isinstance(result, TimeoutError)
+    assert call.why == ("deadline" if kept else "final")
 
 
 def test_an_attempt_that_was_made_and_then_turned_away_ends_with_that(time):
@@ -522,16 +630,17 @@ def test_on_adds_to_the_clients_own_rule(time):
         assert len(call.attempts) == sends
 
 
-def test_sends_left_are_given_back_to_who_is_further_out(time):
+@pytest.mark.parametrize("left", [7, NEVER])
+def test_sends_left_are_given_back_to_who_is_further_out(time, left):
     call = Call(time, None, 0.0)
 
     async def proceed(call):
         assert call.sends_left == 2
         return "reply"
 
-    call.sends_left = 7
+    call.sends_left = left
     assert run_blocking(Retry(3).around(call, proceed)) == "reply"
-    assert call.sends_left == 7
+    assert call.sends_left == left
 
 
 def test_a_timeout_around_retries_in_a_thread_that_is_left_behind():
@@ -566,6 +675,10 @@ def test_attempts_that_are_turned_away_are_not_paid_for(time):
     replies = [(ConnectionError(), BAD), (OverloadedError("after an attempt"), None)]
     route(time, Retry(5, budget=budget), replies)
     assert budget.state.balance(time.now()) == 9.0
+    replies = [(ConnectionError(), UNSENT), (NoEndpointsError("nobody left"), None)]
+    result, *_ = route(time, Retry(5, budget=budget), replies, elsewhere=[Elsewhere.ANSWERING])
+    assert isinstance(result, ConnectionError)
+    assert budget.state.balance(time.now()) == 9.0, "what was free is not given back either"
 
 
 def test_what_was_returned_is_in_the_record_of_the_attempts(time):
@@ -584,3 +697,9 @@ def test_what_was_returned_is_in_the_record_of_the_attempts(time):
         (2, None, 0.25, "bad", 500, None),
         (3, None, 0.25, "bad", None, "ValueError"),
     ]
+
+
+def test_a_list_of_nothing_is_shown_as_it_was_given():
+    with pytest.raises(ConfigurationError, match="at least one") as caught:
+        Retry(on=())
+    assert (caught.value.argument, caught.value.value) == ("on", ())

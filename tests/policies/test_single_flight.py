@@ -64,6 +64,7 @@ def test_a_key_says_what_equal_is():
     single, source = SingleFlight(key=lambda name, _page: name), Source(VirtualRuntime())
     together(single, source, ("a", 1), ("a", 2), ("b", 1))
     assert source.calls == [("a", 1), ("b", 1)]
+    assert SingleFlight(key=lambda *, name: name).call(lambda *, name: f"{name}!", name="a") == "a!"
 
 
 def test_what_cannot_be_compared_goes_alone():
@@ -110,6 +111,29 @@ def test_a_call_that_asks_for_its_own_answer_does_not_wait_for_itself():
     assert calls == [3, 2, 1, 0]
 
 
+def test_who_leads_one_flight_shares_the_others():
+    single, source = SingleFlight(), Source(VirtualRuntime())
+
+    async def page(_number):
+        return await single.acall(source)
+
+    with on(source.runtime):
+        tasks = [source.runtime.spawn(lambda number=number: single.acall(page, number)) for number in range(2)]
+        source.runtime.advance(10.0)
+    assert len(source.calls) == 1
+    assert tasks[0].result is tasks[1].result
+
+
+def test_a_flight_inside_another_of_the_same_key_is_shared_with_those_who_come_to_it_alone():
+    outer, inner, source = SingleFlight(), SingleFlight(), Source(VirtualRuntime())
+    both = Pipeline(outer, inner)
+    with on(source.runtime):
+        tasks = [source.runtime.spawn(lambda policy=policy: policy.acall(source)) for policy in (both, inner)]
+        source.runtime.advance(10.0)
+    assert len(source.calls) == 1
+    assert tasks[0].result is tasks[1].result
+
+
 def test_when_the_leader_is_cut_another_leads():
     runtime = VirtualRuntime()
     single, source = SingleFlight(), Source(runtime)
@@ -144,6 +168,7 @@ def test_when_the_leader_is_out_of_time_another_leads():
 def test_a_leader_whose_work_was_out_of_time_before_its_deadline_shares_that():
     source = Source(VirtualRuntime(), TimeoutError("its own"))
     assert together(SingleFlight(), source, (), ()) == [source.result] * 2
+    assert len(source.calls) == 1
 
 
 def test_a_follower_waits_until_its_own_deadline_only():
@@ -180,20 +205,29 @@ def test_a_timeout_outside_cuts_a_follower():
     assert leader.result == ["reply", 1]
 
 
-def test_what_a_leader_raises_when_its_time_is_up_is_its_own():
+@pytest.mark.parametrize(
+    ("took", "kind", "shared"),
+    [
+        (1.0, TimeoutError, False),
+        (0.5, TimeoutError, False),
+        (0.25, TimeoutError, True),
+        (1.0, KeyError, True),
+    ],
+)
+def test_what_a_leader_raises_because_its_time_is_up_is_its_own(took, kind, shared):
     runtime = BlockingOnFakeTime()
     single = SingleFlight()
     seen = []
 
     def function():
         seen.extend(single.flights._flights.values())
-        runtime.clock += 1.0
-        raise TimeoutError("at last")
+        runtime.clock += took
+        raise kind("at last")
 
-    with on(runtime), deadline(0.5), pytest.raises(TimeoutError):
+    with on(runtime), deadline(0.5), pytest.raises(kind):
         single.call(function)
     assert seen[0].over
-    assert seen[0].outcome is None
+    assert (seen[0].outcome is not None) is shared
 
 
 def test_a_thread_that_follows_waits_until_its_deadline_only():
@@ -220,6 +254,8 @@ def test_a_thread_that_follows_waits_until_its_deadline_only():
     with on(runtime), deadline(0.5), pytest.raises(DeadlineExceededError) as caught:
         single.call(function)
     assert caught.value.sent is Sent.NO
+    assert caught.value.service == function.__qualname__
+    assert function.__qualname__ in str(caught.value)
     let_go.set()
     leader.join()
 

@@ -96,3 +96,10 @@ def test_the_shortest_have_a_bucket_of_their_own():
     for sample in (0.0, 5e-5, 1e-4):
         latencies.observe(sample, 0.0)
     assert latencies._counts[0][:2] == [3, 0]
+
+
+def test_nearly_eight_hours_are_told_from_a_little_less():
+    latencies = Latencies()
+    for _ in range(2):
+        latencies.observe(28_000.0, 0.0)
+    assert 28_000.0 <= latencies.delay(quantile(0.5, ceiling=1e6), 0.0) <= 28_000.0 * 1.05

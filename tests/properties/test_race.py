@@ -3,10 +3,13 @@
 import heapq
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.policies.race import Ending, Race, Send, Take, Wait
+from resilience.core.errors import OverloadedError
+from resilience.core.outcome import Blame, Err, Ok, Sent, Verdict
+from resilience.policies.race import Ending, Race, Send, Take, Wait, ending_of
 
 ENDINGS = st.sampled_from(list(Ending))
 TIMES = st.sampled_from([0.0, 0.25, 1.0, 1.5, 4.0])
@@ -99,3 +102,29 @@ def test_failures_are_followed_at_once():
     assert race.next(0.1) == Send(beside=False)
     race.began(0.1)
     assert race.next(0.2) == Wait(10.1)
+
+
+def test_a_rejection_that_comes_last_does_not_hide_the_failure_before_it():
+    race = Race(after=10.0, most=3)
+    race.began(0.0)
+    race.ended(0, Ending.FAILED)
+    race.began(0.1)
+    race.ended(1, Ending.REJECTED)
+    assert race.next(0.2) == Take(0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "blame", "retry", "retry_after", "ending"),
+    [
+        (Ok("fine"), Blame.GOOD, False, None, Ending.ACCEPTED),
+        (Ok("500"), Blame.BAD, False, None, Ending.FINAL),
+        (Ok("503"), Blame.BAD, True, None, Ending.FAILED),
+        (Ok("429"), Blame.GOOD, True, 5.0, Ending.FINAL),
+        (Err(ValueError("404")), Blame.GOOD, False, None, Ending.FINAL),
+        (Err(ValueError("500")), Blame.BAD, False, None, Ending.FINAL),
+        (Err(ConnectionError()), Blame.BAD, True, None, Ending.FAILED),
+        (Err(OverloadedError("full")), Blame.UNKNOWN, True, None, Ending.REJECTED),
+    ],
+)
+def test_what_an_outcome_means_for_the_race(outcome, blame, retry, retry_after, ending):
+    assert ending_of(outcome, Verdict(blame, retry, Sent.MAYBE, retry_after)) is ending
