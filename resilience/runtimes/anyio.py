@@ -87,7 +87,7 @@ _ALARMS = AlarmsOfLoops()
 
 async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     """Do what ``asyncio.timeout`` does, at a fraction of a scope's price: this is on every guarded call's way."""
-    task = cast("asyncio.Task[object]", asyncio.current_task())
+    task = cast("asyncio.Task[object]", asyncio.current_task(loop))  # of the loop: else it looks for it again
     before = task.cancelling()
     alarms = _ALARMS.of(loop)
     alarm = Alarm(task, loop.time() + seconds)
@@ -135,7 +135,7 @@ class AnyioRuntime:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return _limit_in_scope(max(0.0, seconds), work)
-        return _limit_on_asyncio(loop, max(0.0, seconds), work)
+        return _limit_on_asyncio(loop, seconds, work)
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
         """Run all racers as tasks and return the first result; if all raise, raise what the last one raised."""
