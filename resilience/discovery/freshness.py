@@ -70,9 +70,8 @@ class Freshness:
         self._good_at = self._good_until = -math.inf
         self._has_good = False
         self._asked_at = -math.inf
-        self._asking = False
         self._overtaken = False
-        """A dial failed while a lookup was under way: its answer may be older than what the dial found out."""
+        """A dial has failed since the latest lookup began: its answer may be older than what the dial found out."""
         self._early_at = -math.inf
         self._used_at = -math.inf
         self._waiting_until = -math.inf
@@ -89,7 +88,7 @@ class Freshness:
     def asked(self, now: float, /) -> None:
         """Note that a lookup begins."""
         with self._lock:
-            self._asked_at, self._asking, self._overtaken = now, True, False
+            self._asked_at, self._overtaken = now, False
 
     def answered(self, ttl: float, /, *, now: float, random: float) -> Change:
         """Take an answer with addresses; an infinite `ttl` (a static list) is never asked for again."""
@@ -126,7 +125,6 @@ class Freshness:
             if self._overtaken and again_at is not None:
                 self.due = self._early_at = again_at
             self._waiting_until = -math.inf
-            self._asking = False
 
     # What calls bring.
 
@@ -155,7 +153,7 @@ class Freshness:
             elif self.absences:  # else dials would use up the answers for which the last good set is kept
                 instant = self._asked_at + max(EARLY, self.min_ttl)
             instant = max(now, instant)
-            if self._asking and instant <= now:
+            if instant <= now:
                 self._overtaken = True
             if instant >= self.due or math.isinf(self.due):
                 return False

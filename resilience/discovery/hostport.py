@@ -36,7 +36,7 @@ def split(argument: str, value: object, expected: str, /) -> tuple[str, int | No
     else:
         host, colon, after = value.partition(":")
         digits = after if colon else None
-        host = ip(host) or host.lower()
+        host = host.lower()
         if not (ip(host) or _is_name(host)):
             raise ConfigurationError(argument, value, expected)
     if digits is None:

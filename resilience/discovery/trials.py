@@ -56,16 +56,13 @@ class Trials:
         self._servers = [_Server(server) for server in servers]
         self._at = 0
         self._round = 0
-        self._again = False
         self._kinds: set[Kind] = {"timeout"}
 
     def next(self, remaining: float, /) -> Trial | None:
         """Return the next query, given the seconds left; None when there is no more to try."""
         if remaining < _SHORTEST:
             return None
-        if not self._again:
-            self._skip()
-        self._again = False
+        self._skip()
         if self._at >= len(self._servers):
             return None
         server = self._servers[self._at]
@@ -78,9 +75,9 @@ class Trials:
         """Take in why the latest trial gave no answer."""
         server = self._servers[self._at]
         if trouble == "truncated" and not server.tcp:
-            server.tcp, server.trials, self._again = True, 0, True
+            server.tcp, server.trials = True, 0
         elif trouble == "no-edns" and server.edns:
-            server.edns, self._again = False, True
+            server.edns = False
         else:
             if trouble in {"truncated", "no-edns"}:
                 trouble = "malformed"

@@ -53,7 +53,7 @@ def classify(outcome: Ok[Any] | Err, call: Call, /) -> Verdict:
         return UNKNOWN
     attempt = call.attempts[-1]
     wire = attempt.wire
-    if getattr(call, "lost", False):  # another send has won, and this one was ended for it
+    if call.lost:  # another send has won, and this one was ended for it
         return _judge_cut(attempt, wire, call.runtime.now())
     kind = type(error).__name__
     if wire is None:

@@ -100,7 +100,7 @@ class _Rule:
         url, methods = request.url, self.route.method
         if methods is not None and request.method not in methods:
             return False
-        if self._host is not None and self._host != url.raw_host.decode("ascii").strip("[]"):
+        if self._host is not None and self._host != url.raw_host.decode("ascii"):
             return False
         if self._port is not None and self._port != (url.port or DEFAULT_PORTS.get(url.scheme)):
             return False

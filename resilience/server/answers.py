@@ -57,9 +57,9 @@ def answer_for(error: DeadlineExceededError | RejectedError, /) -> Answer:
     """Return 504 for a deadline that has passed, 503 for what was turned away, with the seconds to wait if known."""
     if isinstance(error, DeadlineExceededError):
         return _answer(504, "Gateway Timeout", ())
-    wait = error.retry_after
-    known = wait is not None and 0 <= wait < math.inf
-    return _answer(503, "Service Unavailable", (("retry-after", str(math.ceil(wait))),) if known and wait else ())
+    wait = error.retry_after or 0.0
+    known = 0 < wait < math.inf
+    return _answer(503, "Service Unavailable", (("retry-after", str(math.ceil(wait))),) if known else ())
 
 
 TOO_LATE = "the caller's deadline had passed when the request arrived"

@@ -146,3 +146,35 @@ def test_long_texts_end_where_they_end(long):
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing"])
 def test_nothing(text):
     assert lines_of(text, toml=True) == {}
+
+
+def test_what_stands_close_together_is_told_apart():
+    text = """\
+[[a]]# no = 1
+[b]# no = 1
+x = [[1],[2,3]]# no = 1
+y = {z = {w = 1}}# no = 1
+"""
+    assert list(tomllib.loads(text)) == ["a", "b"]
+    in_x = [("b", "x"), ("b", "x", 0), ("b", "x", 0, 0), ("b", "x", 1), ("b", "x", 1, 0), ("b", "x", 1, 1)]
+    in_y = [("b", "y"), ("b", "y", "z"), ("b", "y", "z", "w")]
+    expected = {("a",): 1, ("a", 0): 1, ("b",): 2} | dict.fromkeys(in_x, 3) | dict.fromkeys(in_y, 4)
+    assert lines_of(text, toml=True) == expected
+
+
+def test_single_quotes_hold_texts_too():
+    text = "'c.d' = 1\na = ['],', '#']\nb = 2\n"
+    data = tomllib.loads(text)
+    assert list(data) == ["c.d", "a", "b"]
+    assert lines_of(text, toml=True) == {("c.d",): 1, ("a",): 2, ("a", 0): 2, ("a", 1): 2, ("b",): 3}
+
+
+@pytest.mark.parametrize("key", ['a"b', "a\\b", "a\tb\n", "a/b"])
+def test_a_key_is_what_its_escapes_stand_for(key):
+    assert lines_of(json.dumps({key: 1}), toml=False) == {(key,): 1}
+    assert lines_of(f"{json.dumps(key)} = 1\n", toml=True) == {(key,): 1}
+
+
+def test_after_a_key_with_a_rare_escape_it_goes_on():
+    found = lines_of('{"\\u00e9": 1,\n"b": 2}', toml=False)
+    assert (len(found), found[("b",)]) == (2, 2)

@@ -114,3 +114,4 @@ def test_a_new_one_weighs_one_and_nothing_speaks_against_it():
     assert endpoint.weight == 1.0
     assert [endpoint.healthy, endpoint.draining, endpoint.ejected, endpoint.panic] == [True, False, False, False]
     assert (endpoint.silent, endpoint.latency, endpoint.usual, endpoint.route) == (0, None, None, None)
+    assert endpoint.adaptive is None

@@ -10,6 +10,7 @@ import pytest
 from resilience.core import errors
 from resilience.core.attempt import AttemptRecord
 from resilience.core.errors import (
+    BadAnswerError,
     CircuitOpenError,
     ConfigurationError,
     DeadlineExceededError,
@@ -111,3 +112,8 @@ def test_every_error_is_of_the_tree():
     found = [it for name, it in vars(errors).items() if name.endswith("Error") and it.__module__ == errors.__name__]
     assert len(found) >= 7
     assert all(issubclass(it, ResilienceError) for it in found)
+
+
+def test_a_bad_answer_says_which_rule_it_broke_if_anybody_has_said_so():
+    assert BadAnswerError("x").why == ""
+    assert pickle.loads(pickle.dumps(BadAnswerError("x", why="json"))).why == "json"

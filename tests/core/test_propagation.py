@@ -40,7 +40,7 @@ def test_negative_and_padded_numbers_are_read():
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "a\n", 5, None, b"x"])
 def test_what_is_no_header_name_is_refused(name):
-    with pytest.raises(ConfigurationError, match="header="):
+    with pytest.raises(ConfigurationError, match="header=.*: expected the name of a header"):
         header_name("header", name)
     assert header_name("header", "X-Deadline-Ms") == "x-deadline-ms"
 

@@ -135,6 +135,8 @@ def test_services_come_with_the_addresses_in_the_same_message(message):
 def test_a_service_decidedly_not_available_is_an_absence(message):
     response = message("_a._tcp.b", "SRV", ("_a._tcp.b.", 60, "SRV", "0 0 0 ."))
     assert failure(response, dns.name.from_text("_a._tcp.b"), SRV) == ("empty", 60.0)
+    with pytest.raises(ResolutionError, match="the service is decidedly not available here"):
+        read(response, dns.name.from_text("_a._tcp.b"), SRV)
 
 
 def test_services_without_a_port_are_nonsense(message):
@@ -295,7 +297,7 @@ def test_a_failure_names_the_name_and_says_why(message, kind):
     error = caught.value
     assert (error.name, error.service, error.kind) == ("web.internal", "web.internal", kind)
     assert str(error) == f"cannot resolve web.internal: {error.detail} ({kind})"
-    assert error.detail
+    assert error.detail == {"empty": "the name has no address", "nxdomain": "the name does not exist"}[kind]
     with pytest.raises(ResolutionError) as caught:
         read(message("web.internal", "A", ("b.internal.", 5, "A", "10.0.0.1")), WEB, A)
     assert caught.value.detail == "the answer is about something else"
@@ -306,3 +308,9 @@ def test_what_is_no_message_is_malformed_and_why_is_kept():
         parse(b"no message")
     assert caught.value.kind == "malformed"
     assert [isinstance(cause, dns.exception.DNSException) for cause in caught.value.causes] == [True]
+
+
+def test_what_stands_beside_an_alias_is_nonsense(message):
+    """RFC 1034, 3.6.2: what has a CNAME has no other record."""
+    answer = [("web.internal.", 5, "CNAME", "a.example."), ("web.internal.", 5, "TXT", "hello")]
+    assert failure(message("web.internal", "A", *answer)) == ("malformed", None)

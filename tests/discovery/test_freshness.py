@@ -292,3 +292,33 @@ def test_nobody_refreshes_what_is_due_and_not_used():
     assert made.wait(100.0 + IDLE) == 0.5, "not due before"
     assert made.wait(100.5 + IDLE) == math.inf
     assert not made.is_due(100.5 + IDLE)
+
+
+def test_what_nobody_has_used_yet_is_not_refreshed_and_its_first_call_waits():
+    made = Freshness()
+    assert made.wait(0.0) == math.inf
+    assert not made.is_due(0.0)
+    assert made.used(0.0) == PATIENCE
+    assert made.is_due(0.0)
+
+
+def test_a_static_list_is_not_asked_for_again_by_a_dial_that_fails_meanwhile():
+    made = Freshness()
+    made.used(0.0)
+    made.asked(0.0)
+    made.dial_failed(0.1)
+    made.answered(math.inf, now=0.2, random=0.0)
+    assert made.wait(0.2) == math.inf
+
+
+@pytest.mark.parametrize(("random", "wait"), [(0.0, 20.0), (0.5, 19.0), (0.9, 18.2)])
+def test_jitter_only_shortens_for_how_long_an_absence_is_remembered(random, wait):
+    made = fresh()
+    made.failed("nxdomain", ttl=20.0, now=0.0, random=random)
+    assert made.wait(0.0) == pytest.approx(wait)
+
+
+def test_an_absence_that_does_not_say_for_how_long_is_remembered_for_the_least_time():
+    made = fresh(min_ttl=0.25)
+    made.failed("nxdomain", now=0.0, random=0.0)
+    assert made.wait(0.0) == 0.25

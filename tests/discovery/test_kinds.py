@@ -36,6 +36,7 @@ def test_one_origin(host, addresses, why):
         (["169.254.1.1", "169.254.1.2"], 2),
         (["fe80::1%2", "fe80::2%2"], 2),
         (["::ffff:10.0.0.1", "::ffff:10.0.0.2"], 2),
+        (["::ffff:100.64.0.1", "::ffff:100.64.0.2"], 2),
     ],
 )
 def test_a_fleet(addresses, count):

@@ -73,3 +73,18 @@ def test_a_targets_addresses_share_its_weight(targets):
     for n, (weight, _) in enumerate(targets):
         own = [replica.weight for replica in services(found) if replica.address.host.startswith(f"10.0.{n}.")]
         assert math.isclose(sum(own), weight)
+
+
+def test_an_address_that_several_records_name_has_the_sum_of_their_weights():
+    found = services(
+        [
+            Service(1, 2, 80, "a", ("10.0.0.1",)),
+            Service(1, 3, 80, "b", ("10.0.0.1", "10.0.0.2")),
+            Service(1, 7, 81, "c", ("10.0.0.1",)),
+        ]
+    )
+    assert {str(replica.address): replica.weight for replica in found} == {
+        "10.0.0.1:80": 3.5,
+        "10.0.0.2:80": 1.5,
+        "10.0.0.1:81": 7.0,
+    }

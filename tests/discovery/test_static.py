@@ -73,6 +73,9 @@ def test_a_description_is_a_value():
         [""],
         ["[fd00::1"],
         ["[fd00::1]80"],
+        ["[fe80::1%a]b]:80"],
+        ["[fd00::1]:"],
+        ["10.0.1.:80"],
         ["[10.0.0.1]:80"],
         ["fd00::1::80"],
         [b"10.0.0.1:80"],
@@ -120,3 +123,18 @@ def test_a_failure_travels_with_its_fields():
     assert (error.name, error.kind, error.ttl, error.absent, error.service) == ("web", "nxdomain", 3.0, True, "web")
     assert "web" in str(error)
     assert not ResolutionError("web", "timeout").absent
+    assert ResolutionError("web", "timeout").detail == "no nameserver answered in time"
+    assert ResolutionError("web", "timeout", "so").detail == "so"
+
+
+def test_brackets_need_no_port():
+    assert split("addresses", "[FD00::1]", "") == ("fd00::1", None)
+
+
+def test_a_name_is_as_long_as_dns_allows():
+    """253 characters are 255 octets on the wire (RFC 1035)."""
+    longest = ".".join(["x" * 63] * 3 + ["x" * 61])
+    assert len(longest) == 253
+    assert split("addresses", f"{longest}:80", "") == (longest, 80)
+    with pytest.raises(ConfigurationError):
+        split("addresses", f"{longest}x:80", "")

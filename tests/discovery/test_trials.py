@@ -83,3 +83,22 @@ def test_no_server_is_asked_more_than_three_times_over_one_transport(servers, da
         trials.note(data.draw(st.sampled_from(TROUBLES)))
     assert max(asked.values()) <= MOST_TRIALS + 1  # and once without EDNS
     assert trials.kind in TROUBLES
+
+
+def test_over_tcp_all_trials_begin_anew_and_patience_does_not():
+    made, kind = course([FIRST], "timeout", "timeout", "truncated", "timeout", "timeout", "timeout")
+    assert made == [
+        Trial(FIRST, 0.5),
+        Trial(FIRST, 1.0),
+        Trial(FIRST, 2.0),
+        Trial(FIRST, 2.0, tcp=True),
+        Trial(FIRST, 2.0, tcp=True),
+        Trial(FIRST, 2.0, tcp=True),
+        None,
+    ]
+    assert kind == "timeout"
+
+
+def test_a_millisecond_is_the_least_that_is_of_use():
+    assert Trials([FIRST]).next(0.001) == Trial(FIRST, 0.001)
+    assert Trials([FIRST]).next(0.000_999) is None

@@ -170,6 +170,77 @@ def test_when_to_sweep_next() -> None:
     assert ejection.wait(200.0) == 0.0
 
 
+def test_few_calls_count_for_six_sweeps() -> None:
+    for sweeps, expected in ((5, {"b"}), (6, set[str]())):
+        ejection = of("ab", minimum_calls=30)
+        for _ in range(29):
+            ejection.settle("a", GOOD)
+            ejection.settle("b", BAD)
+        for sweep in range(sweeps):
+            assert out(ejection, sweep * 10.0) == set()
+        ejection.settle("a", GOOD)
+        ejection.settle("b", BAD)
+        assert out(ejection, sweeps * 10.0) == expected
+
+
+@pytest.mark.parametrize(("calls", "expected"), [(19, set[str]()), (20, {"b"})])
+def test_so_many_calls_are_enough_to_be_judged(calls: int, expected: set[str]) -> None:
+    ejection = of("ab", minimum_calls=20)
+    for _ in range(calls):
+        ejection.settle("a", GOOD)
+        ejection.settle("b", BAD)
+    assert out(ejection) == expected
+
+
+def test_those_who_are_out_already_take_up_the_room() -> None:
+    ejection = of("abcd", max_ejected=0.5)
+    feed(ejection, a=1.0, b=1.0, c=0.0, d=0.0)
+    assert out(ejection) == {"c", "d"}
+    feed(ejection, a=1.0, b=0.0)
+    assert out(ejection, 10.0) == set()
+
+
+def test_a_set_that_stays_needs_nobody_back() -> None:
+    ejection = of("abcd")
+    feed(ejection, a=1.0, b=1.0, c=1.0, d=0.0)
+    assert out(ejection) == {"d"}
+    assert ejection.update("abcd") == []
+    assert ejection.update("ad") == []
+
+
+def test_one_is_always_left_whatever_share_may_be_out() -> None:
+    ejection = of("abcde", max_ejected=1.0)
+    feed(ejection, a=1.0, b=1.0, c=1.0, d=0.1, e=0.0)
+    assert out(ejection) == {"d", "e"}
+    assert len(ejection.update("de")) == 1
+
+
+def test_who_has_nobody_to_be_compared_with_does_not_stand_out() -> None:
+    ejection = of("ab")
+    feed(ejection, b=0.0)  # and too few calls to the other
+    assert out(ejection) == set()
+
+
+def test_at_the_very_limit_an_endpoint_is_well() -> None:
+    ejection = of("ab", deviations=0.0, margin=0.5, interval=1.0, base=10.0)
+    feed(ejection, a=1.0, b=0.0)
+    assert ejection.sweep(0.0, still) == [Ejected("b", 10.0, 0.0, 0.5)]
+    feed(ejection, a=1.0)
+    assert ejection.sweep(10.0, still) == [Returned("b")]
+    feed(ejection, a=1.0, b=0.5)
+    assert ejection.sweep(11.0, still) == []
+    feed(ejection, a=1.0, b=0.0)
+    assert ejection.sweep(12.0, still) == [Ejected("b", 10.0, 0.0, 0.5)], "the first ejection was forgiven"
+
+
+def test_who_was_well_so_far_is_ejected_for_the_first_time() -> None:
+    ejection = of("ab", base=10.0)
+    feed(ejection, a=1.0, b=1.0)
+    assert ejection.sweep(0.0, still) == []
+    feed(ejection, a=1.0, b=0.0)
+    assert ejection.sweep(10.0, still) == [Ejected("b", 10.0, 0.0, 0.9)]
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [

@@ -43,6 +43,11 @@ def test_a_single_endpoint_never_panics() -> None:
     assert not endpoint.ready(0.0)
 
 
+def test_before_it_is_told_of_any_there_are_none() -> None:
+    panic = Panic(0.5)
+    assert (panic.on, panic.total, panic.well) == (False, 0, 0)
+
+
 def test_zero_is_never() -> None:
     known = several(3)
     panic = Panic(0.0)

@@ -143,6 +143,13 @@ def test_found_closed_on_reuse(kind: type[Exception]) -> None:
         assert not verdict.stale
 
 
+@pytest.mark.parametrize("kind", [httpx.ReadTimeout, httpx.WriteTimeout, httpx.ConnectError])
+def test_a_connection_that_was_not_found_closed_is_not_stale(kind: type[Exception]) -> None:
+    verdict = judge(failed(kind), Seen(written=9, reused=True))
+    assert told(verdict) == (BAD, True, Sent.MAYBE)
+    assert not verdict.stale
+
+
 REFUSED_STREAM = SimpleNamespace(error_code=7)
 
 
@@ -205,6 +212,8 @@ def test_hung_compares_with_what_is_usual() -> None:
     attempt = Attempt(1, Endpoint(Address("10.0.0.1", 80)), 10.0, None, lambda *_: None, lambda _: None)
     assert not hung(attempt, 10.0 + HUNG_AFTER / 2)
     assert hung(attempt, 10.0 + HUNG_AFTER)
+    attempt = Attempt(1, Endpoint(Address("10.0.0.1", 80)), 0.0, None, lambda *_: None, lambda _: None)
+    assert hung(attempt, HUNG_AFTER), "at least so long"
 
 
 @pytest.mark.parametrize(("stream", "processed"), [(5, True), (7, False), (None, True), ("7", True)])

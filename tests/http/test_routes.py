@@ -129,7 +129,10 @@ def test_mirrors_have_a_weight_too() -> None:
         ("to", {"to": ""}),
         ("to", {"to": "http://canary"}),
         ("to", {"to": 3}),
+        ("to", {"to": "bü cher"}),
+        ("to", {"to": "bücher:0"}),
         ("host", {"host": "a/b"}),
+        ("host", {"host": "bü/cher"}),
         ("method", {"method": ""}),
         ("method", {"method": []}),
         ("method", {"method": 3}),
@@ -151,6 +154,8 @@ def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:
     with pytest.raises(resilience.ConfigurationError) as caught:
         Route(**{"to": "canary", **given})
     assert caught.value.argument == argument
+    if argument in {"to", "host"}:
+        assert caught.value.expected.startswith('a service: "host"')
 
 
 @pytest.mark.parametrize("given", [3, [3], ["canary"]])

@@ -61,6 +61,12 @@ def test_a_long_error_is_cut() -> None:
     assert shown.endswith("x…")
 
 
+def test_what_is_not_too_long_is_written_whole() -> None:
+    shown = facts(call(error="x" * LONGEST, endpoints=("10.0.0.1:80",) * MOST))
+    assert shown["error"] == "x" * LONGEST
+    assert shown["endpoints"] == ["10.0.0.1:80"] * MOST
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

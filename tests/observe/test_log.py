@@ -243,6 +243,31 @@ def test_structlog_over_the_stdlib_also_obeys_the_stdlibs_level(log: Log, stdlib
     assert json.loads(line)["logger"] == "resilience"
 
 
+def test_the_same_wrapper_over_another_factory_is_asked_anew(log: Log) -> None:
+    wrapper = structlog.make_filtering_bound_logger(DEBUG)
+    structlog.configure(wrapper_class=wrapper, logger_factory=structlog.ReturnLoggerFactory())
+    assert log.hears(DEBUG)
+    logging.getLogger(NAME).setLevel(logging.INFO)
+    structlog.configure(wrapper_class=wrapper, logger_factory=structlog.stdlib.LoggerFactory())
+    assert not log.hears(DEBUG)
+
+
+def test_a_logger_of_the_stdlib_that_the_application_hands_out_is_asked_for_its_level(log: Log) -> None:
+    theirs = logging.getLogger("theirs")
+    theirs.setLevel(logging.WARNING)
+    structlog.configure(wrapper_class=structlog.stdlib.BoundLogger, logger_factory=lambda *_: theirs)
+    assert [log.hears(level) for level in (DEBUG, INFO, WARNING)] == [False, False, True]
+
+
+def test_a_wrapper_that_is_asked_as_the_stdlibs_loggers_are_is_asked_so(log: Log) -> None:
+    class Wrapper(structlog.BoundLogger):
+        def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the stdlib's name
+            return level >= WARNING
+
+    structlog.configure(wrapper_class=Wrapper, logger_factory=structlog.ReturnLoggerFactory())
+    assert [log.hears(level) for level in (DEBUG, INFO, WARNING)] == [False, False, True]
+
+
 def test_a_wrapper_without_levels_hears_everything(log: Log) -> None:
     out = io.StringIO()
     structlog.configure(wrapper_class=structlog.BoundLogger, logger_factory=structlog.PrintLoggerFactory(out))
@@ -326,6 +351,7 @@ def test_debugging_sees_every_single_one(log: Log, stdlib: Kept) -> None:
     for _ in range(5):
         log(ATTEMPT)
     assert stdlib.lines == [stdlib.lines[0]] * 5
+    assert not any(hasattr(record, "suppressed") for record in stdlib.records)
 
 
 def test_a_level_that_is_off_uses_up_no_turn(log: Log, stdlib: Kept) -> None:

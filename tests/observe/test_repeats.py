@@ -50,3 +50,12 @@ def test_it_remembers_only_so_many_kinds_and_forgets_the_longest_silent() -> Non
     assert repeats.admit(KEYS, 0.5) is None
     assert repeats.admit(1, 0.5) is None
     assert repeats.admit(0, 0.5) == 0
+
+
+def test_one_that_is_let_through_again_takes_nobodys_place() -> None:
+    repeats = Repeats(1.0)
+    for kind in range(KEYS):
+        assert repeats.admit(kind, 0.0) == 0
+    assert repeats.admit(0, 0.5) is None
+    assert repeats.admit(1, 1.0) == 0
+    assert repeats.admit(0, 1.0) == 1, "still counted"

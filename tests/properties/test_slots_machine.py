@@ -137,8 +137,33 @@ def test_more_room_is_for_those_who_want_it_in_their_order():
     assert [waiter.slots for waiter in (elsewhere, first, second, third)] == [None, mine, mine, None]
     mine.resize(9)
     assert (mine.taken, list(line.waiters)) == (4, [elsewhere])
+    assert [waiter.gate.opened for waiter in (elsewhere, first, second, third)] == [False, True, True, True]
     mine.resize(2)
     assert mine.taken == 4
     for _ in range(4):
         mine.give_back()
     assert mine.taken == 0
+
+
+def test_who_leaves_hands_nothing_on_while_too_many_are_inside():
+    slots = Slots(2)
+    assert slots.take()
+    assert slots.take()
+    waiter = slots.line.join(Gate(), (slots,), longest=9)
+    slots.resize(1)
+    slots.give_back()
+    assert (slots.taken, waiter.slots, waiter.gate.opened) == (1, None, False)
+    slots.give_back()
+    assert (slots.taken, waiter.slots, waiter.gate.opened) == (1, slots, True)
+
+
+def test_nobody_overtakes_who_waits_for_a_slot_that_nobody_has_handed_on():
+    slots = Slots(1)
+    assert slots.take()
+    waiter = slots.line.join(Gate(), (slots,), longest=9)
+    slots.limit = 3  # and the line has not been told yet
+    assert not slots.take()
+    late = slots.line.join(Gate(), (slots,), longest=9)
+    assert (slots.taken, waiter.slots, late.slots) == (1, None, None)
+    slots.resize(3)
+    assert (slots.taken, waiter.slots, late.slots) == (3, slots, slots)

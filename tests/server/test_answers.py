@@ -18,7 +18,8 @@ def test_a_deadline_that_has_passed():
 
 
 @pytest.mark.parametrize(
-    ("wait", "told"), [(1.2, "2"), (2.0, "2"), (0.0, None), (None, None), (math.inf, None), (-1.0, None)]
+    ("wait", "told"),
+    [(0.2, "1"), (1.0, "1"), (1.2, "2"), (2.0, "2"), (0.0, None), (None, None), (math.inf, None), (-1.0, None)],
 )
 def test_what_was_turned_away(wait, told):
     headers = (PLAIN, ("content-length", "19"), *([("retry-after", told)] if told else []))
