@@ -239,6 +239,8 @@ def main() -> int:
     results, notes, todo = PLACE / "results", PLACE / "notes.json", PLACE / "todo.json"
     known = results.read_text(encoding="utf-8").splitlines() if results.exists() and asked.again else ()
     done = {name: status for name, status in map(str.split, known) if status in {"killed", "timeout"}}
+    before = json.loads((PLACE / "plan.json").read_text(encoding="utf-8")) if done else []
+    same = {one["name"]: one["told"] for one in before}
     lay_out()
     print("Which tests come by which line …", flush=True)
     run_tests(watched=[str(PLACE / file) for file in decisions()], notes=str(notes))
@@ -248,7 +250,7 @@ def main() -> int:
     done = {
         one["name"]: done[one["name"]] if one["tests"] else "uncovered"
         for one in plan
-        if not one["tests"] or one["name"] in done
+        if not one["tests"] or (one["name"] in done and same.get(one["name"]) == one["told"])
     }
     results.write_text("".join(f"{name} {status}\n" for name, status in done.items()), encoding="utf-8")
     left = sorted((one for one in plan if one["name"] not in done), key=lambda one: one["seconds"])
