@@ -14,6 +14,7 @@ from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
+from resilience.testing import virtual
 from tests.composition.fake_time import on
 
 PATIENCE = 30.0
@@ -128,7 +129,7 @@ def test_a_slot_that_comes_free_while_the_waiter_looks_is_taken_without_waiting(
 def test_a_thread_waits_no_longer_than_the_deadline():
     bulkhead = Bulkhead(1, queue=1)
     assert bulkhead.slots.take()
-    with deadline(0.001), pytest.raises(OverloadedError, match="the deadline passed in the line"):
+    with virtual(), deadline(0.001), pytest.raises(OverloadedError, match="the deadline passed in the line"):
         bulkhead.call(pytest.fail)
     assert not bulkhead.slots.line.waiters
 
