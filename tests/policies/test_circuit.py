@@ -239,6 +239,24 @@ def test_calls_let_in_before_a_run_ended_are_no_part_of_the_next():
     assert opened.reason == "5 failures in a row"
 
 
+@pytest.mark.parametrize("ask", [lambda circuit: circuit.admit(2.0), Circuit.admit_closed])
+def test_calls_let_in_after_a_run_has_ended_are_a_run_of_their_own(ask):
+    circuit = Circuit(CircuitOptions(minimum_calls=100))
+    for verdict in (BAD, GOOD):
+        circuit.settle(ask(circuit), verdict, now=2.0)
+    for _ in range(4):
+        assert circuit.settle(ask(circuit), BAD, now=2.0) == ()
+    assert circuit.settle(ask(circuit), BAD, now=2.0)
+
+
+def test_what_another_thread_has_closed_counts_what_it_lets_in():
+    circuit = Circuit(CircuitOptions(consecutive_failures=1, minimum_calls=100))
+    circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    assert circuit.state is OPEN
+    Meanwhile(circuit)
+    assert circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+
+
 def test_the_ratio_is_of_all_calls():
     circuit = Circuit(CircuitOptions(consecutive_failures=100, minimum_calls=4, failure_ratio=0.5))
     for verdict in (GOOD, GOOD, GOOD, BAD, BAD):
