@@ -88,10 +88,7 @@ class Room(Picking):
         return reply
 
     def _nobody_there(self, call: RoutedCall) -> bool:
-        """Tell whether the service seems to have moved: nobody has taken two dials; or one, and this is the last send.
-
-        Or one, and nobody else answers.
-        """
+        """Tell whether the service seems to have moved: two dials failed, or one and none is to spare."""
         dials = 0
         for attempt in call.attempts:
             verdict = attempt.verdict

@@ -165,9 +165,10 @@ class DeepCircuit(Circuit):
             self.relents_at = math.inf
         elif mode is Mode.DISABLED or before in {Mode.FORCED_OPEN, Mode.DISABLED}:
             transitions = self.force(CLOSED, now)
-            with self._lock:  # clean too where it was closed already: what it has let in counts no more
-                self._forget_locked()
-                super()._enter_locked(CLOSED, "by hand")
+            if not transitions:  # it was closed already: all the same, what it has let in counts no more
+                with self._lock:
+                    self._forget_locked()
+                    super()._enter_locked(CLOSED, "by hand")
         self.mode = mode
         return transitions
 

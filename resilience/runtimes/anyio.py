@@ -134,7 +134,7 @@ class AnyioRuntime:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return _limit_in_scope(max(0.0, seconds), work)
+            return _limit_in_scope(seconds, work)
         return _limit_on_asyncio(loop, seconds, work)
 
     async def first(self, *racers: Callable[[], Awaitable[T]]) -> T:
