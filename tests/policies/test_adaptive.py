@@ -4,7 +4,6 @@ import contextlib
 import math
 import threading
 
-import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
@@ -13,12 +12,12 @@ from resilience.core.outcome import BAD, GOOD
 from resilience.pipeline import Pipeline
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.laws import Aimd, Gradient2
-from resilience.policies.policy import Policy
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.cancelling import on_anyio
 from tests.composition.fake_time import BlockingOnFakeTime, Cut, on
+from tests.policies.inner import Judged, Odd, fails, turned_away
 
 LAWS = {"aimd": Aimd(slow=0.5), "gradient2": Gradient2(window=0.1)}
 
@@ -98,9 +97,6 @@ def test_failures_and_slow_answers_count_and_rejections_do_not():
 
     def open_():
         raise CircuitOpenError("inside")
-
-    def fails():
-        raise ConnectionError
 
     class Busy:
         status_code = 429
@@ -214,33 +210,6 @@ def test_bad_arguments_are_named(make, argument):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.argument == argument
-
-
-class Judged(Policy):
-    """An inner room that has reached a verdict, as a client's has."""
-
-    def __init__(self, verdict):
-        self.verdict = verdict
-
-    async def around(self, call, proceed):
-        call.verdict = self.verdict
-        return await proceed(call)
-
-
-def turned_away():
-    raise OverloadedError("inside")
-
-
-class Odd(httpx.ReadTimeout):
-    """A failure that cannot even be judged."""
-
-    @property
-    def request(self):
-        raise LookupError
-
-
-def fails():
-    raise ConnectionError
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def test_the_longest_unused_goes_unless_it_is_needed():
     assert list(keyed.circuits) == ["open", "a", "d", "f"]
 
 
-def test_one_with_a_call_inside_stays():
+@pytest.mark.parametrize("calls", [[5.0], [5.0, 1.0]], ids=["its only one", "beside one that has ended"])
+def test_one_with_a_call_inside_stays(calls):
     runtime = VirtualRuntime()
     keyed = KeyedCircuitBreaker(lambda _seconds, key: key, most=1)
 
@@ -75,29 +76,14 @@ def test_one_with_a_call_inside_stays():
         await runtime.sleep(seconds)
 
     with on(runtime):
-        runtime.spawn(lambda: keyed.acall(work, 5.0, "a"))
-        runtime.advance(1.0)
-        runtime.run(lambda: keyed.acall(work, 0.0, "b"))
-        assert list(keyed.circuits) == ["a", "b"]
-        runtime.advance(10.0)
-        runtime.run(lambda: keyed.acall(work, 0.0, "c"))
-        assert list(keyed.circuits) == ["c"]
-
-
-def test_one_with_a_call_inside_stays_though_another_of_its_calls_has_ended():
-    runtime = VirtualRuntime()
-    keyed = KeyedCircuitBreaker(lambda _seconds, key: key, most=1)
-
-    async def work(seconds, _key):
-        await runtime.sleep(seconds)
-
-    with on(runtime):
-        for seconds in (5.0, 1.0):
+        for seconds in calls:
             runtime.spawn(lambda seconds=seconds: keyed.acall(work, seconds, "a"))
         runtime.advance(2.0)
         runtime.run(lambda: keyed.acall(work, 0.0, "b"))
         assert list(keyed.circuits) == ["a", "b"]
         runtime.advance(10.0)
+        runtime.run(lambda: keyed.acall(work, 0.0, "c"))
+        assert list(keyed.circuits) == ["c"]
 
 
 def test_the_key_may_be_an_argument_by_name():

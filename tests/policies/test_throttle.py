@@ -3,24 +3,19 @@
 import math
 import threading
 
-import httpx
 import pytest
 
 from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError
 from resilience.core.outcome import BAD, GOOD, Blame
 from resilience.pipeline import Pipeline
 from resilience.policies.bulkhead import Bulkhead
-from resilience.policies.policy import Policy
 from resilience.policies.rate_limit import Bucket, Turn
 from resilience.policies.throttle import Acceptance, Throttle
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, Cut, on
-
-
-def fails():
-    raise ConnectionError
+from tests.policies.inner import Judged, Odd, fails, turned_away
 
 
 def load(throttle, runtime, functions):
@@ -201,29 +196,6 @@ def test_a_call_that_its_deadline_cuts_after_it_had_its_time_counts_as_refused()
                 with pytest.raises((DeadlineExceededError, OverloadedError)):
                     runtime.run(lambda guarded=guarded: guarded.acall(runtime.sleep, 100.0))
         assert throttle.acceptance.refusal(runtime.now()) == refusal
-
-
-class Judged(Policy):
-    """An inner room that has reached a verdict, as a client's has."""
-
-    def __init__(self, verdict):
-        self.verdict = verdict
-
-    async def around(self, call, proceed):
-        call.verdict = self.verdict
-        return await proceed(call)
-
-
-def turned_away():
-    raise OverloadedError("inside")
-
-
-class Odd(httpx.ReadTimeout):
-    """A failure that cannot even be judged."""
-
-    @property
-    def request(self):
-        raise LookupError
 
 
 @pytest.mark.parametrize(
