@@ -73,13 +73,13 @@ class Spread(Wrapping, ABC):
         found = self.grouped(endpoints)
         known = {group.name: group.balancer for group in self._groups[1:]}
         groups: list[Group] = []
-        for name, members in found.items():
+        for name, members in found.items() if len(found) > 1 else ():
             balancer = known.get(name) or copied(self.inner) if groups else self.inner
             if balancer is None:
                 groups = []
                 break
             groups.append(Group(name, balancer, members))
-        if len(groups) < 2:  # noqa: PLR2004 - nothing to divide
+        if not groups:  # nothing to divide, or nothing to divide it with
             self.inner.update(endpoints)
             self._groups, self._of, self.pick = (), {}, self.inner.pick
             return

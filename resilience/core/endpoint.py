@@ -52,7 +52,7 @@ class Endpoint:
         "ejected",
         "fit",
         "healthy",
-        "label",
+        "label",  # host:port
         "latency",
         "make_circuit",
         "panic",
@@ -77,7 +77,6 @@ class Endpoint:
         make_circuit: Callable[[], Circuit] | None = None,
     ) -> None:
         self.address = address
-        self.label = str(address)
         self.weight = weight
         """Relative share of the traffic; above 0."""
         self.tier = tier
@@ -112,7 +111,10 @@ class Endpoint:
     if not TYPE_CHECKING:  # pragma: no branch  # it would hide every mistyped name
 
         def __getattr__(self, name: str) -> object:
-            """Make what was left out: only the circuit's slot is ever empty, and only until it is first read."""
+            """Make what was left out: label and circuit, until they are first read; of many they never are."""
+            if name == "label":
+                self.label = str(self.address)
+                return self.label
             if name != "circuit" or self.make_circuit is None:
                 raise AttributeError(name)
             with self.slots.lock:
@@ -142,7 +144,7 @@ class Endpoint:
             self.ejected = ejected
         if panic is not None:
             self.panic = panic
-        self.fit = not self.draining and (self.panic or self.well)
+        self.fit = not self.draining and (self.panic or (self.healthy and not self.ejected))
 
     @property
     def well(self) -> bool:

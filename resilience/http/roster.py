@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import NoEndpointsError, Rerouted
-from resilience.core.events import EndpointsChanged
+from resilience.core.events import INFO, EndpointsChanged
 from resilience.discovery.failures import ResolutionError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Roster:
         make: Callable[[Address], Endpoint],
         update: Callable[[Sequence[Endpoint]], None],
         emit: Callable[[Event], None],
+        hears: Callable[[int], bool],
         now: Callable[[], float],
     ) -> None:
         self.target = target
@@ -53,6 +54,7 @@ class Roster:
         self._make = make
         self._update = update
         self._emit = emit
+        self._hears = hears
         self._now = now
         self._gone: dict[tuple[str, int], tuple[float, Endpoint]] = {}
         self._by_port: dict[int, dict[str, Endpoint]] = {}
@@ -82,16 +84,18 @@ class Roster:
             _welcome(was[0], alone=False)
         stay = frozenset(kept)
         left = [endpoint for endpoint in was if endpoint not in stay]
-        now = self._now()
+        now, gone = self._now(), self._gone
         for endpoint in left:
             endpoint.mark(draining=True)
             place = endpoint.address.host, endpoint.address.port
-            self._gone.pop(place, None)  # in the order in which they go
-            self._gone[place] = now, endpoint
+            gone.pop(place, None)  # in the order in which they go
+            gone[place] = now, endpoint
         self.endpoints = kept
         self._update(kept)
         self.departed.extend(left)
         if before is None and resolution is not None and resolution.source == "static":
+            return
+        if not self._hears(INFO):  # ten thousand names are not written for nobody
             return
         if fleets:
             new, old = frozenset((*joined, *changed)), frozenset((*left, *changed))

@@ -107,7 +107,7 @@ class Upstream:
         self._chain = inner
         self.directory: Directory | None = None
         self.prober: Prober | None = None
-        self.roster = Roster(target, self._endpoint, self._update, listeners.emit, runtime.now)
+        self.roster = Roster(target, self._endpoint, self._update, listeners.emit, listeners.hears, runtime.now)
         if resolution is None:
             self.directory = Directory(target, service.discovery, lease(), runtime, self.roster.adopt, listeners.emit)
         if service.health is not None and context is not None:

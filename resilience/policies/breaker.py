@@ -95,6 +95,8 @@ class CircuitBreaker(StraightPolicy, Facade):
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
         mode = Mode.SHADOW if shadow else Mode.NORMAL
         self._circuit = circuit_for(options, draw=self._draw, mode=mode)
+        self._said: tuple[tuple[str, str, int] | None, str] = (None, "")
+        """The latest refusal's text, and what it tells: it is written anew when that changes."""
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
@@ -188,9 +190,13 @@ class CircuitBreaker(StraightPolicy, Facade):
         state = self._circuit.state
         if wait == NEVER:
             return CircuitOpenError(f"circuit for {who} is forced open", service=who)
-        then = "starting slowly; try again" if state is CLOSED else f"{state}; next probe"
+        about = who, state, round(wait * 10.0)
+        said = self._said
+        if said[0] != about:  # a float's text costs more than all the rest, and reads the same for a tenth of a second
+            then = "starting slowly; try again" if state is CLOSED else f"{state}; next probe"
+            self._said = said = (about, f"circuit for {who} is {then} in {about[2] / 10.0:.1f} s")
         # Not by its constructor, which sets every field: to refuse has to be cheap, and is what circuits are for.
-        error = CircuitOpenError.__new__(CircuitOpenError, f"circuit for {who} is {then} in {wait:.1f} s")
+        error = CircuitOpenError.__new__(CircuitOpenError, said[1])
         error.service = who
         error.retry_after = wait
         return error

@@ -104,7 +104,8 @@ class Circuit:
     def refuses(self, now: float, /) -> float:
         """Return the seconds for which calls are refused; 0 when one is let in now. Takes no lock while it is open."""
         if self.state is OPEN:
-            return max(0.0, self._until - now)
+            wait = self._until - now
+            return wait if wait > 0.0 else 0.0  # half of what max() costs, where each of them counts
         return self.retry_after(now)
 
     def admit(self, now: float, /) -> Permit | Rejected:

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.errors import NoEndpointsError, Rerouted
-from resilience.core.events import EndpointsChanged
+from resilience.core.events import INFO, EndpointsChanged
 from resilience.core.outcome import BAD
 from resilience.core.resolution import Replica, Resolution, Target
 from resilience.discovery.failures import ResolutionError
@@ -44,9 +44,15 @@ class World:
         self.now = 0.0
         self.sets: list[list[str]] = []
         self.events: list[Any] = []
-        self.roster = Roster(TARGET, self.make, self.updated, self.events.append, lambda: self.now)
+        self.heard: list[int] = []
+        self.deaf = False
+        self.roster = Roster(TARGET, self.make, self.updated, self.events.append, self.hears, lambda: self.now)
         self.directory = Directory(outcome)
         self.route = NamedRoute(self.roster, self.directory)  # type: ignore[arg-type]
+
+    def hears(self, level: int) -> bool:
+        self.heard.append(level)
+        return not self.deaf
 
     def make(self, address: Address) -> Endpoint:
         made = Endpoint(address, circuit=Circuit(CircuitOptions()))
@@ -145,6 +151,19 @@ def test_changes_are_told_and_repetitions_are_not() -> None:
         EndpointsChanged(name, ("10.0.0.1:80",), (), 1, "dns"),
         EndpointsChanged(name, ("10.0.0.2:80",), ("10.0.0.1:80",), 1, "dns"),
         EndpointsChanged(name, (), ("10.0.0.2:80",), 0, "nothing stands any more"),
+    ]
+
+
+def test_what_nobody_hears_is_not_written() -> None:
+    world = World()
+    world.deaf = True
+    world.roster.adopt(fleet("10.0.0.1"))
+    world.roster.adopt(fleet("10.0.0.2"))
+    assert (world.events, world.heard, len(world.sets)) == ([], [INFO, INFO], 2)
+    world.deaf = False
+    world.roster.adopt(fleet("10.0.0.3"))
+    assert [(event.added, event.removed, event.level) for event in world.events] == [
+        (("10.0.0.3:80",), ("10.0.0.2:80",), INFO)
     ]
 
 

@@ -1,5 +1,6 @@
 """``CircuitBreaker`` as what it says it is: a ``pybreaker.CircuitBreaker``, whose calls are guarded by our circuit."""
 
+import math
 import pickle
 
 import httpx
@@ -90,6 +91,30 @@ def test_an_unnamed_circuit_goes_by_the_function(time):
     with pytest.raises(CircuitOpenError) as caught, breaker.calling():
         pytest.fail("admitted")
     assert caught.value.service == "the call"
+
+
+def test_a_refusals_text_is_true_of_this_refusal():
+    # It is kept from one refusal to the next, and must follow whatever it tells of.
+    breaker = CircuitBreaker()
+    breaker.open()
+    told = [
+        str(breaker.rejection(wait, operation))
+        for wait, operation in ((1.0, "f"), (1.04, "f"), (0.949, "f"), (0.949, "g"), (math.inf, "g"), (0.949, "g"))
+    ]
+    breaker.half_open()
+    told.append(str(breaker.rejection(0.949, "g")))
+    breaker.name = "db"
+    told.append(str(breaker.rejection(0.949, "g")))
+    assert told == [
+        "circuit for f is open; next probe in 1.0 s",
+        "circuit for f is open; next probe in 1.0 s",
+        "circuit for f is open; next probe in 0.9 s",
+        "circuit for g is open; next probe in 0.9 s",
+        "circuit for g is forced open",
+        "circuit for g is open; next probe in 0.9 s",
+        "circuit for g is half-open; next probe in 0.9 s",
+        "circuit for db is half-open; next probe in 0.9 s",
+    ]
 
 
 def test_rejections_pickle_with_their_fields(time):
