@@ -43,6 +43,9 @@ class Endpoint:
     of the address list: its state belongs to the identity (address, port, name), not to one DNS answer.
     """
 
+    label: str
+    """``host:port``; written when it is first read."""
+
     __slots__ = (
         "adaptive",
         "address",
@@ -52,7 +55,7 @@ class Endpoint:
         "ejected",
         "fit",
         "healthy",
-        "label",  # host:port
+        "label",
         "latency",
         "make_circuit",
         "panic",

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Not by its constructor, which sets every field: to refuse has to be cheap, and is what circuits are for.
+_made = CircuitOpenError.__new__
+
 
 class CircuitBreaker(StraightPolicy, Facade):
     """Stop calling what keeps failing; ask again, gently, later.
@@ -95,8 +98,8 @@ class CircuitBreaker(StraightPolicy, Facade):
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
         mode = Mode.SHADOW if shadow else Mode.NORMAL
         self._circuit = circuit_for(options, draw=self._draw, mode=mode)
-        self._said: tuple[tuple[str, str, int] | None, str] = (None, "")
-        """The latest refusal's text, and what it tells: it is written anew when that changes."""
+        self._said = ("", NEVER, NEVER, "", "")
+        """The latest refusal's text, the waits it is true of, and of whom and when: written anew when those change."""
         super().__init__(
             fail_max=options.consecutive_failures,
             reset_timeout=options.open_for,
@@ -190,13 +193,14 @@ class CircuitBreaker(StraightPolicy, Facade):
         state = self._circuit.state
         if wait == NEVER:
             return CircuitOpenError(f"circuit for {who} is forced open", service=who)
-        about = who, state, round(wait * 10.0)
-        said = self._said
-        if said[0] != about:  # a float's text costs more than all the rest, and reads the same for a tenth of a second
+        text, least, most, whose, when = self._said
+        if not least < wait <= most or who != whose or state is not when:
+            # A float's text costs more than all the rest, and reads the same for a tenth of a second.
+            tenths = round(wait * 10.0)
             then = "starting slowly; try again" if state is CLOSED else f"{state}; next probe"
-            self._said = said = (about, f"circuit for {who} is {then} in {about[2] / 10.0:.1f} s")
-        # Not by its constructor, which sets every field: to refuse has to be cheap, and is what circuits are for.
-        error = CircuitOpenError.__new__(CircuitOpenError, said[1])
+            text = f"circuit for {who} is {then} in {tenths / 10.0:.1f} s"
+            self._said = text, (tenths - 0.5) / 10.0, (tenths + 0.5) / 10.0, who, state
+        error = _made(CircuitOpenError, text)
         error.service = who
         error.retry_after = wait
         return error

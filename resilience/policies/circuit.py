@@ -102,11 +102,8 @@ class Circuit:
             return self._wait_locked(now)
 
     def refuses(self, now: float, /) -> float:
-        """Return the seconds for which calls are refused; 0 when one is let in now. Takes no lock while it is open."""
-        if self.state is OPEN:
-            wait = self._until - now
-            return wait if wait > 0.0 else 0.0  # half of what max() costs, where each of them counts
-        return self.retry_after(now)
+        """Return the seconds for which calls are refused; not above 0 when one is let in now. No lock while open."""
+        return self._until - now if self.state is OPEN else self.retry_after(now)
 
     def admit(self, now: float, /) -> Permit | Rejected:
         """Hand out leave for one call. An open circuit whose wait is over becomes half-open here."""

@@ -91,7 +91,7 @@ class DeepCircuit(Circuit):
         return super().retry_after(now)
 
     def refuses(self, now: float, /) -> float:
-        """Return the seconds for which calls are refused; 0 when one is let in now."""
+        """Return the seconds for which calls are refused; not above 0 when one is let in now."""
         return self.retry_after(now)
 
     def admit(self, now: float, /) -> Permit | Rejected:
