@@ -15,6 +15,7 @@ import gc
 import statistics
 import threading
 import time
+import timeit
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -138,15 +139,25 @@ def _cells(found: list[tuple[float, float, float]]) -> tuple[str, ...]:
     return tuple(f"{statistics.median(values) * 1e3:.1f}" for values in zip(*found, strict=True))
 
 
+def bare() -> float:
+    """Return the nanoseconds of calling a function that does nothing: what all the numbers here go up and down with."""
+    return statistics.median(timeit.repeat(lambda: None, number=100_000, repeat=9)) / 100_000 * 1e9
+
+
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
+    speed = [bare()]
     rows = asyncio.run(measure(options.rounds))
+    speed.append(bare())
     header = ("balancer", "what", "ms", "of them CPU", "loop late, ms")
-    notes = [f"{SIZE:,} addresses; {options.rounds} rounds, medians"]
+    notes = [
+        f"{SIZE:,} addresses; {options.rounds} rounds, medians",
+        f"how fast the machine was: a bare call took {speed[0]:.0f} ns before and {speed[1]:.0f} ns after",
+    ]
     body = "\n\n".join([circumstances((), notes), table(header, rows)])
     show(body, terminal())
     if options.write:

@@ -35,7 +35,7 @@ class RoundRobin:
     def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
         self._draw = draw
         self._lock = threading.Lock()
-        self._known: tuple[object, ...] = ()
+        self._known: tuple[tuple[Endpoint, ...], list[int], list[float]] = ((), [], [])
         self._tiers: tuple[_Tier, ...] = ()
         # What pick() reads, replaced as a whole: the first tier if it is a rotation, and the tiers after it.
         self._state = _state(())
@@ -53,16 +53,10 @@ class RoundRobin:
         with self._lock:
             if known == self._known:
                 return
+            gone = frozenset(self._known[0]).isdisjoint(endpoints)
             self._known = known
-            self._tiers = self._renewed(by_tier(endpoints), self._draw())
+            self._tiers = _renewed((_EMPTY,) if gone else self._tiers, by_tier(endpoints), self._draw())
             self._state = _state(self._tiers)
-
-    def _renewed(self, tiers: Sequence[list[Endpoint]], offset: float) -> tuple[_Tier, ...]:
-        known = self._tiers or (_EMPTY,)
-        if len(tiers) == len(known) == 1 and isinstance(known[0], Rotation) and _alike(tiers[0]):
-            return (known[0].renewed(tiers[0], offset),)
-        phases = {endpoint: phase for tier in known for phase, endpoint in tier.phases()}
-        return tuple(_tier(members, phases, offset) for members in tiers)
 
     def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         """Return the usable endpoint whose turn it is, one the call has tried only for want of another; or None."""
@@ -84,6 +78,13 @@ def _state(tiers: tuple[_Tier, ...]) -> tuple[Rotation, int, Callable[[], int], 
     if isinstance(first, Rotation):
         return first, first.size, first.tick, tiers[1:]
     return _EMPTY, 0, _EMPTY.tick, tiers
+
+
+def _renewed(known: tuple[_Tier, ...], tiers: Sequence[list[Endpoint]], offset: float) -> tuple[_Tier, ...]:
+    if len(tiers) == len(known) == 1 and isinstance(known[0], Rotation) and _alike(tiers[0]):
+        return (known[0].renewed(tiers[0], offset),)
+    phases = {endpoint: phase for tier in known for phase, endpoint in tier.phases()}
+    return tuple(_tier(members, phases, offset) for members in tiers)
 
 
 def _alike(members: list[Endpoint]) -> bool:
