@@ -96,8 +96,8 @@ class CircuitBreaker(StraightPolicy, Facade):
         require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
-        mode = Mode.SHADOW if shadow else Mode.NORMAL
-        self._circuit = circuit_for(options, draw=self._draw, mode=mode)
+        self._described = Mode.SHADOW if shadow else Mode.NORMAL
+        self._circuit = circuit_for(options, draw=self._draw, mode=self._described)
         self._said = ("", NEVER, NEVER, "", "")
         """The latest refusal's text, the waits it is true of, and of whom and when: written anew when those change."""
         super().__init__(
@@ -267,6 +267,12 @@ class CircuitBreaker(StraightPolicy, Facade):
             self._ended(permit, call, since, error)
             raise
         self._ended(permit, call, since, None)
+
+    @property
+    def _by_hand(self) -> Mode | None:
+        """The mode that somebody has put it into, where it was described with another."""
+        mode = Mode(self.mode)
+        return None if mode is self._described else mode
 
     def fresh(self, *, draw: Callable[[], float]) -> Circuit:
         """Return a new circuit with these options: a ``Service`` uses a breaker as a template."""

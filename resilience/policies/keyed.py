@@ -69,6 +69,17 @@ class KeyedCircuitBreaker(Policy):
             with self._lock:
                 entry.inside -= 1
 
+    def _breaker_for(self, key: Hashable) -> CircuitBreaker:
+        """Return a new breaker, as a key gets it that is not known yet."""
+        name = str(key) if self._name is None else f"{self._name} {key}"
+        return CircuitBreaker(**self._options, name=name)
+
+    def _going_on(self, breakers: Mapping[Hashable, CircuitBreaker]) -> KeyedCircuitBreaker:
+        """Return a copy that begins with these breakers."""
+        twin = KeyedCircuitBreaker(self._key, most=self._most, name=self._name, **self._options)
+        twin._entries.update((key, _Entry(breaker)) for key, breaker in breakers.items())
+        return twin
+
     def _enter(self, key: Hashable) -> _Entry:
         try:
             hash(key)
@@ -78,8 +89,7 @@ class KeyedCircuitBreaker(Policy):
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
-                name = str(key) if self._name is None else f"{self._name} {key}"
-                entry = self._entries[key] = _Entry(CircuitBreaker(**self._options, name=name))
+                entry = self._entries[key] = _Entry(self._breaker_for(key))
                 self._evict_locked()
             entry.inside += 1
             self._entries.move_to_end(key)

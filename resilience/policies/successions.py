@@ -17,8 +17,10 @@ from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import Budget, RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.deep_circuit import DeepCircuit
 from resilience.policies.fallback import Fallback
 from resilience.policies.hedge import Hedge
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.queueing import RankedSlots
 from resilience.policies.rate_limit import Bucket, RateLimit
 from resilience.policies.retry import Retry
@@ -109,6 +111,8 @@ def policy_after(known: Policy, made: Policy, now: float, /) -> Policy:
             return _with(made, **_paid_from(*pair, now), **_latencies_of(*pair))
         case (CircuitBreaker(), CircuitBreaker()):
             return _breaker_after(*pair)
+        case (KeyedCircuitBreaker(), KeyedCircuitBreaker()):
+            return _keyed_after(*pair)
         case (Bulkhead(), Bulkhead()):
             return _bulkhead_after(*pair)
         case (RateLimit(), RateLimit()):
@@ -149,8 +153,17 @@ def _latencies_of(known: Any, made: Any) -> dict[str, Any]:  # noqa: ANN401
 def _breaker_after(known: CircuitBreaker, made: CircuitBreaker) -> CircuitBreaker:
     twin = copy(made)
     twin._runtime = known._runtime
-    twin._circuit = circuit_after(known._circuit, made._circuit)
+    circuit, mode = made._circuit, known._by_hand
+    if mode is not None:  # until told otherwise by hand, not by a file that is read again
+        circuit = DeepCircuit(made.options, draw=made._draw, mode=mode)
+    twin._circuit = circuit_after(known._circuit, circuit)
     return twin
+
+
+def _keyed_after(known: KeyedCircuitBreaker, made: KeyedCircuitBreaker) -> KeyedCircuitBreaker:
+    return made._going_on(
+        {key: _breaker_after(breaker, made._breaker_for(key)) for key, breaker in known.circuits.items()}
+    )
 
 
 def _bulkhead_after(known: Bulkhead, made: Bulkhead) -> Bulkhead:

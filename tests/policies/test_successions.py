@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import pybreaker
 import pytest
 
-from resilience.core.outcome import BAD, GOOD
+from resilience.core.errors import CircuitOpenError
+from resilience.core.outcome import BAD, GOOD, Err, Ok
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.circuit import SOLE_MAX_OPEN, Circuit
 from resilience.policies.deep_circuit import DeepCircuit, Mode
 from resilience.policies.fallback import Fallback
 from resilience.policies.hedge import Hedge
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import quantile
 from resilience.policies.laws import Aimd, Sample
 from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Rejected
@@ -180,3 +182,62 @@ def test_a_limit_under_the_same_law_knows_what_it_knew():
         policy.inside.give_back(late, now)
         assert policy.inside.limit == 90, "the second began before the step back: they speak of the same congestion"
         policy = policy_after(policy, AdaptiveLimit(Aimd(initial=100)), now)
+
+
+# By hand, until told otherwise.
+
+
+@pytest.mark.parametrize("options", [{}, {"slow_after": 1.0}, {"window": 5.0}, {"shadow": True}])
+@pytest.mark.parametrize("way", ["force_open", "disable", "shadow"])
+def test_what_was_done_by_hand_outlives_a_description(way, options):
+    known = CircuitBreaker(name="db")
+    getattr(known, way)()
+    again = policy_after(known, CircuitBreaker(name="db", **options), 0.0)
+    again = policy_after(again, CircuitBreaker(name="db", **options), 0.0)
+    assert again.mode == known.mode != "normal"
+    assert isinstance(again.outcome(int), Err if way == "force_open" else Ok)
+    again.enable()
+    assert (again.mode, again.current_state) == ("normal", "closed")
+    assert again.outcome(int) == Ok(0)
+
+
+def test_whoever_forced_it_open_can_take_that_back_after_a_new_description():
+    known = CircuitBreaker(name="db")
+    known.force_open()
+    again = policy_after(known, CircuitBreaker(name="db", consecutive_failures=3), 0.0)
+    known.enable()
+    assert again.outcome(int) == Ok(0)
+    assert again.options.consecutive_failures == 3
+
+
+def test_what_was_described_goes_with_the_description():
+    known = CircuitBreaker(shadow=True)
+    assert policy_after(known, CircuitBreaker(), 0.0).mode == "normal"
+    assert policy_after(CircuitBreaker(), CircuitBreaker(shadow=True), 0.0).mode == "shadow"
+    known = CircuitBreaker(shadow=True)
+    known.enable()
+    assert policy_after(known, CircuitBreaker(shadow=True), 0.0).mode == "normal", "by hand too"
+
+
+def test_circuits_by_key_go_on_key_by_key_under_the_new_options():
+    def key(text):
+        return text
+
+    def fails(text):
+        raise ConnectionError(text)
+
+    known = KeyedCircuitBreaker(key, consecutive_failures=2, open_for=1e6, max_open_for=1e6)
+    for text in ("open", "open", "once"):
+        known.outcome(fails, text)
+    known.outcome(str, "fine")
+    known.circuits["fine"].force_open()
+    made = KeyedCircuitBreaker(key, consecutive_failures=2, name="query", open_for=1e6, max_open_for=1e6)
+    again = policy_after(known, made, 0.0)
+    assert list(again.circuits) == ["open", "once", "fine"]
+    assert not made.circuits, "the description is nobody's state"
+    assert again.outcome(str, "open").error.service == "query open"
+    assert isinstance(again.outcome(fails, "once").error, ConnectionError)
+    assert isinstance(again.outcome(str, "once").error, CircuitOpenError), "the second failure in a row"
+    assert isinstance(again.outcome(str, "fine").error, CircuitOpenError)
+    assert again.outcome(str, "new") == Ok("new")
+    assert "new" not in known.circuits
