@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 _LONGEST = 60
 """Characters of a value that are shown."""
+_UNKNOWN = "no such key"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `source`: the file, or the variable; `line`: None where there is none."""
+    """One mistake. `source`: the file, or the variable; `line`: None where there is none.
+
+    `value` is None for a key that there is not: it may be a secret that has got into the wrong place.
+    """
 
     source: str
     line: int | None
@@ -33,8 +37,10 @@ class Problem:
         return ".".join(_quoted(part) for part in self.path)
 
     def __str__(self) -> str:
-        """Return ``file:line: key = value: expected …``."""
+        """Return ``file:line: key = value: expected …``, or ``file:line: key: no such key``."""
         place = self.source if self.line is None else f"{self.source}:{self.line}"
+        if _UNKNOWN in self.expected:
+            return f"{place}: {self.key}: {self.expected}"
         key = f"{self.key} = " if self.path else ""
         return f"{place}: {key}{_short(self.value)}: expected {self.expected}"
 
@@ -55,7 +61,7 @@ def of_validation(error: ValidationError, data: object) -> list[tuple[Path, obje
     for detail in error.errors(include_url=False):
         path = _path(detail["loc"], data)
         expected = _expected(detail["type"], detail["msg"], cast("Mapping[str, Any]", detail.get("ctx") or {}))
-        value = detail["input"] if detail["type"] != "missing" else None
+        value = None if detail["type"] in {"missing", "extra_forbidden"} else detail["input"]
         if path in found:
             known = found[path][2]
             expected = known if expected in known else f"{known}; or {expected}"
@@ -90,7 +96,7 @@ def _item(items: Any, number: int) -> Any:  # noqa: ANN401 - a list, of anything
 
 
 _SAYS = {
-    "extra_forbidden": "no such key",
+    "extra_forbidden": _UNKNOWN,
     "missing": "a value: this key is needed",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -123,5 +129,5 @@ def _quoted(part: str | int) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = "a table" if isinstance(value, Mapping) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
