@@ -20,6 +20,7 @@ from resilience.discovery.hostport import split
 from resilience.http.origins import DEFAULT_PORTS, checked_name
 from resilience.http.whole import OPTIONS
 from resilience.policies.budget import RetryBudget
+from resilience.policies.successions import budget_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,6 +140,16 @@ class Routes:
         self._draw = draw
         self._rules = [_Rule(route) for route in self.listed if not route.mirror]
         self._mirrors = [_Rule(route) for route in self.listed if route.mirror]
+
+    def renewed(self, routes: Iterable[Route], now: float, /) -> Routes:
+        """Return other routes in the place of these: what copies to a service have spent stays spent."""
+        made = Routes(routes, draw=self._draw)
+        left = {rule.route.to: rule.budget for rule in reversed(self._mirrors)}
+        for rule in made._mirrors:
+            known = left.pop(rule.route.to, None)
+            if known is not None:
+                rule.budget = budget_after(known, rule.route.budget, now)
+        return made
 
     def of(self, request: httpx.Request, /) -> tuple[str, int | None] | None:
         """Return the host and port of the service that the first route which takes the request names; None for none."""

@@ -9,7 +9,6 @@ from resilience.core.slots import Slots
 from resilience.http.arguments import known
 from resilience.http.failures import outcome_of
 from resilience.http.routed import connects_itself
-from resilience.http.routes import Route, Routes
 from resilience.http.upstream import Upstream
 from resilience.http.ways import addressed, places, shadowed
 from resilience.http.whole import current, ended
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from resilience.core.resolution import Target
     from resilience.http.listening import Listeners
     from resilience.http.origins import Upstreams
+    from resilience.http.routes import Route, Routes
     from resilience.http.service import Service
     from resilience.http.status import Description, Status
     from resilience.http.whole import Whole
@@ -101,7 +101,7 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         routes: Iterable[Route] | None = None,
     ) -> None:
         """Put new descriptions into force while calls go on, as :meth:`Client.update` does, and with its errors."""
-        given = self._routes if routes is None else Routes(routes, draw=self._runtime.random)
+        given = self._routes if routes is None else self._routes.renewed(routes, self._runtime.now())
         self._upstreams.update(services, defaults, self._make)
         self._routes = given
 

@@ -115,6 +115,22 @@ def test_mirrors_do_not_take_and_are_paid_for() -> None:
     assert routes.mirrors(request(url="http://web/v1"), 0.0) == []
 
 
+def test_an_update_is_no_new_budget_for_the_copies_to_a_service() -> None:
+    def shadow(to: str, ttl: float = 10.0) -> Route:
+        return Route(to=to, mirror=True, budget=resilience.RetryBudget(0.0, min_per_second=1.0, ttl=ttl))
+
+    def copies(of: Routes) -> int:
+        return sum(len(of.mirrors(request(), 5.0)) for _ in range(50))
+
+    routes = Routes([shadow("one")])
+    assert copies(routes) == 10
+    again = routes.renewed([Route(to="canary", path="/v2/*"), shadow("one"), shadow("two", ttl=4.0)], 5.0)
+    assert again.of(request()) == ("canary", None)
+    assert copies(again) == 4, "those to the new one"
+    assert copies(again.renewed([shadow("one", ttl=12.0), shadow("two", ttl=5.0)], 5.0)) == 2 + 1
+    assert copies(routes.renewed([], 5.0).renewed([shadow("one")], 5.0)) == 10, "it was gone in between"
+
+
 def test_mirrors_have_a_weight_too() -> None:
     budget = resilience.RetryBudget(1.0)
     numbers = iter([0.05, 0.5])
