@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from resilience.core.errors import ConfigurationError
 from resilience.pipeline import Pipeline
 from resilience.policies.policy import Policy
-from resilience.policies.successions import policies_after
+from resilience.policies.successions import Balances, policies_after
 from resilience.runtimes.blocking import BLOCKING
 from resilience.runtimes.entry import flat
 from resilience.runtimes.stand_in import here
@@ -103,14 +103,14 @@ class Registry:
             argument, expected = "pipelines", "a mapping of names to pipelines or policies"
             raise ConfigurationError(argument, given, expected)
         made = {_name(name): _pipeline(name, policy) for name, policy in pipelines.items()}
-        now = here(BLOCKING).now()
+        balances = Balances(here(BLOCKING).now())
         with self._lock:
             for name, pipeline in made.items():
                 named = self._named.get(name)
                 if named is None:
                     self._named[name] = NamedPipeline(name, pipeline)
                 elif named.current is not pipeline:
-                    named.current = Pipeline(*policies_after(flat(named.current), flat(pipeline), now))
+                    named.current = Pipeline(*policies_after(flat(named.current), flat(pipeline), balances))
 
 
 def _name(name: object) -> str:

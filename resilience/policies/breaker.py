@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 import pybreaker
 
@@ -98,6 +99,7 @@ class CircuitBreaker(StraightPolicy, Facade):
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
         self._described = Mode.SHADOW if shadow else Mode.NORMAL
         self._circuit = circuit_for(options, draw=self._draw, mode=self._described)
+        self._kin = WeakSet((self,))
         self._said = ("", NEVER, NEVER, "", "")
         """The latest refusal's text, the waits it is true of, and of whom and when: written anew when those change."""
         super().__init__(

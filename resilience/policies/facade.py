@@ -17,6 +17,8 @@ from resilience.policies.matching import matcher
 from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN
 
 if TYPE_CHECKING:
+    from weakref import WeakSet
+
     from resilience.core.ports import Runtime
     from resilience.policies.circuit import Circuit
     from resilience.policies.permits import CircuitOptions, Transition
@@ -29,6 +31,8 @@ class Facade(pybreaker.CircuitBreaker):
     _circuit: Circuit
     _runtime: Runtime
     """The latest caller's: what is done by hand happens on the same clock."""
+    _kin: WeakSet[Facade]
+    """Those that act where it acts, by descriptions before and after it (``successions.py``)."""
 
     @property
     def current_state(self) -> str:
@@ -139,9 +143,15 @@ class Facade(pybreaker.CircuitBreaker):
         if not isinstance(circuit, DeepCircuit):
             if mode is Mode.NORMAL:
                 return
-            self._circuit = circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
+            circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
+            self._become(circuit)
         for transition in circuit.put(mode, now):
             self._announce(before, transition)
+
+    def _become(self, circuit: Circuit) -> None:
+        """Put another circuit into the place of the one there is."""
+        for breaker in tuple(self._kin):
+            breaker._circuit = circuit  # noqa: SLF001 - its own kind
 
     def _draw(self) -> float:
         return self._runtime.random()

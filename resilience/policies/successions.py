@@ -89,26 +89,49 @@ def limit_after(known: Limit, before: Law, law: Law, /) -> Limit:
     return limit  # type: ignore[no-any-return]
 
 
-def policies_after(known: Sequence[Policy], made: Sequence[Policy], now: float, /) -> tuple[Policy, ...]:
-    """Return the new policies, each with the state of the known one of its kind: first of first, second of second."""
-    left = list(known)
+class Balances:
+    """With which balance each budget of one update goes on: what is shared stays so, and what is not gets its own."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._of: dict[int, tuple[Budget, Budget]] = {}
+        """By identity: the new budget, which is kept so that its identity stays its own, and what goes on for it."""
+        self._claimed: list[Budget] = []
+
+    def after(self, known: Budget, made: Budget, options: RetryBudget) -> Budget:
+        """Return the balance for a new budget in the place of a known one."""
+        found = self._of.get(id(made))
+        if found is None:
+            taken = any(it is known for it in self._claimed)
+            found = self._of[id(made)] = made, made if taken else budget_after(known, options, self._now)
+            self._claimed.append(known)
+        return found[1]
+
+
+def policies_after(known: Sequence[Policy], made: Sequence[Policy], balances: Balances, /) -> tuple[Policy, ...]:
+    """Return the new policies, each with the state of the known one of its kind: first of first, second of second.
+
+    One that is kept is itself all that goes on with its state.
+    """
+    kept = {id(policy) for policy in known} & {id(policy) for policy in made}
+    left = [policy for policy in known if id(policy) not in kept]
     going_on: list[Policy] = []
     for policy in made:
-        before = next((it for it in left if type(it) is type(policy)), None)
-        if before is None or before is policy:
+        before = None if id(policy) in kept else next((it for it in left if type(it) is type(policy)), None)
+        if before is None:
             going_on.append(policy)
         else:
-            left.remove(before)
-            going_on.append(policy_after(before, policy, now))
+            left = [it for it in left if it is not before]
+            going_on.append(policy_after(before, policy, balances))
     return tuple(going_on)
 
 
-def policy_after(known: Policy, made: Policy, now: float, /) -> Policy:
+def policy_after(known: Policy, made: Policy, balances: Balances, /) -> Policy:
     """Return a copy of the new policy with the state of a known one of the same type; without any, it is as it was."""
     pair: tuple[Any, Any] = (known, made)
     match pair:
         case (Retry() | Hedge(), Retry() | Hedge()):
-            return _with(made, **_paid_from(*pair, now), **_latencies_of(*pair))
+            return _with(made, **_paid_from(*pair, balances), **_latencies_of(*pair))
         case (CircuitBreaker(), CircuitBreaker()):
             return _breaker_after(*pair)
         case (KeyedCircuitBreaker(), KeyedCircuitBreaker()):
@@ -137,11 +160,11 @@ def _with(policy: P, **state: Any) -> P:  # noqa: ANN401 - whatever each policy 
     return twin
 
 
-def _paid_from(known: Any, made: Any, now: float) -> dict[str, Any]:  # noqa: ANN401 - a Retry or a Hedge
+def _paid_from(known: Any, made: Any, balances: Balances) -> dict[str, Any]:  # noqa: ANN401 - a Retry or a Hedge
     if known.state is None or made.state is None:
         return {}
     options = made.budget if isinstance(made.budget, RetryBudget) else RetryBudget()
-    return {"state": budget_after(known.state, options, now)}
+    return {"state": balances.after(known.state, made.state, options)}
 
 
 def _latencies_of(known: Any, made: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -156,7 +179,11 @@ def _breaker_after(known: CircuitBreaker, made: CircuitBreaker) -> CircuitBreake
     circuit, mode = made._circuit, known._by_hand
     if mode is not None:  # until told otherwise by hand, not by a file that is read again
         circuit = DeepCircuit(made.options, draw=made._draw, mode=mode)
-    twin._circuit = circuit_after(known._circuit, circuit)
+    # Whoever holds one of the three, and forces it open, means what is in force.
+    made._kin.discard(made)
+    twin._kin = made._kin = kin = known._kin
+    kin.update((twin, made))
+    known._become(circuit_after(known._circuit, circuit))
     return twin
 
 

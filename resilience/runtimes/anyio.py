@@ -93,11 +93,17 @@ async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, wor
     alarm = Alarm(task, loop.time() + seconds)
     alarms.set(alarm)
     try:
-        return await work()
-    except asyncio.CancelledError:
-        if alarm.fired and task.uncancel() <= before:  # nobody else wants this task cancelled
+        result = await work()
+    except BaseException as error:
+        # The request to cancel is this limit's own, and over with it whatever the work has made of it. Left standing it
+        # would look to every limit further out as if somebody else wanted the task cancelled.
+        if alarm.fired and task.uncancel() <= before and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from None
         raise
+    else:
+        if alarm.fired:  # the work has swallowed it, and answers all the same
+            task.uncancel()
+        return result
     finally:
         alarms.pending.pop(alarm, None)
 

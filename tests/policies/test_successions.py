@@ -9,6 +9,8 @@ from resilience.core.errors import CircuitOpenError
 from resilience.core.outcome import BAD, GOOD, Err, Ok
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.budget import RetryBudget
+from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.circuit import SOLE_MAX_OPEN, Circuit
 from resilience.policies.deep_circuit import DeepCircuit, Mode
 from resilience.policies.fallback import Fallback
@@ -17,8 +19,16 @@ from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import quantile
 from resilience.policies.laws import Aimd, Sample
 from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN, CircuitOptions, Rejected
+from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
-from resilience.policies.successions import circuit_after, latencies_after, limit_after, policy_after
+from resilience.policies.successions import (
+    Balances,
+    circuit_after,
+    latencies_after,
+    limit_after,
+    policies_after,
+    policy_after,
+)
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
 ANEW = [(Circuit, {"window": 5.0}), (DeepCircuit, {"window": 10.0})]
@@ -125,7 +135,7 @@ def test_what_is_done_to_a_breaker_by_hand_happens_on_the_same_clock():
     known = CircuitBreaker(listeners=[pybreaker.CircuitBreakerListener()])
     with on(runtime):
         known.call(int)
-    going_on = policy_after(known, CircuitBreaker(open_for=4.0), runtime.now())
+    going_on = policy_after(known, CircuitBreaker(open_for=4.0), Balances(runtime.now()))
     going_on.open()
     with on(runtime):
         assert going_on.refusal(int).retry_after == 4.0
@@ -145,12 +155,12 @@ def test_a_hedge_goes_on_with_the_latencies_if_both_go_by_them():
 @pytest.mark.parametrize(("known", "made"), [(False, None), (None, False), (False, False)])
 def test_a_retry_with_a_budget_and_one_without_have_nothing_to_hand_on(known, made):
     before, after = Retry(budget=known), Retry(budget=made)
-    assert policy_after(before, after, 0.0).state is after.state
+    assert policy_after(before, after, Balances(0.0)).state is after.state
 
 
 def test_a_fallback_keeps_as_many_answers_as_its_new_description_says():
     known = Fallback(last_good=60.0, most=1)
-    going_on = policy_after(known, Fallback(last_good=60.0, most=2), 0.0)
+    going_on = policy_after(known, Fallback(last_good=60.0, most=2), Balances(0.0))
     for key in "abc":
         going_on.kept.keep(key, key.upper(), 0.0)
     assert [going_on.kept.get(key, 0.0, 60.0) for key in "abc"] == [None, ("B",), ("C",)]
@@ -181,7 +191,7 @@ def test_a_limit_under_the_same_law_knows_what_it_knew():
         policy.inside.take()
         policy.inside.give_back(late, now)
         assert policy.inside.limit == 90, "the second began before the step back: they speak of the same congestion"
-        policy = policy_after(policy, AdaptiveLimit(Aimd(initial=100)), now)
+        policy = policy_after(policy, AdaptiveLimit(Aimd(initial=100)), Balances(now))
 
 
 # By hand, until told otherwise.
@@ -192,8 +202,8 @@ def test_a_limit_under_the_same_law_knows_what_it_knew():
 def test_what_was_done_by_hand_outlives_a_description(way, options):
     known = CircuitBreaker(name="db")
     getattr(known, way)()
-    again = policy_after(known, CircuitBreaker(name="db", **options), 0.0)
-    again = policy_after(again, CircuitBreaker(name="db", **options), 0.0)
+    again = policy_after(known, CircuitBreaker(name="db", **options), Balances(0.0))
+    again = policy_after(again, CircuitBreaker(name="db", **options), Balances(0.0))
     assert again.mode == known.mode != "normal"
     assert isinstance(again.outcome(int), Err if way == "force_open" else Ok)
     again.enable()
@@ -204,19 +214,86 @@ def test_what_was_done_by_hand_outlives_a_description(way, options):
 def test_whoever_forced_it_open_can_take_that_back_after_a_new_description():
     known = CircuitBreaker(name="db")
     known.force_open()
-    again = policy_after(known, CircuitBreaker(name="db", consecutive_failures=3), 0.0)
+    again = policy_after(known, CircuitBreaker(name="db", consecutive_failures=3), Balances(0.0))
     known.enable()
     assert again.outcome(int) == Ok(0)
     assert again.options.consecutive_failures == 3
 
 
+def test_every_handle_on_a_circuit_means_what_is_in_force():
+    first, second = CircuitBreaker(name="db"), CircuitBreaker(name="db", window=5.0)
+    third = CircuitBreaker(name="db", slow_after=1.0)
+    inside = policy_after(policy_after(first, second, Balances(0.0)), third, Balances(0.0))
+    for handle in (first, second, third, inside):
+        handle.force_open()
+        assert isinstance(inside.outcome(int), Err)
+        assert {it.mode for it in (first, second, third, inside)} == {"forced-open"}
+        handle.enable()
+        assert inside.outcome(int) == Ok(0)
+    assert inside.options.slow_after == 1.0
+
+
+def test_one_description_in_two_places_is_two_circuits():
+    one, two, made = CircuitBreaker(), CircuitBreaker(), CircuitBreaker(consecutive_failures=1)
+    one.open()
+    balances = Balances(0.0)
+    first, second = policy_after(one, made, balances), policy_after(two, made, balances)
+    assert (first.current_state, second.current_state) == ("open", "closed")
+    two.force_open()
+    assert (first.mode, second.mode) == ("normal", "forced-open")
+
+
+def test_calls_inside_count_nowhere_once_their_circuit_is_another_one():
+    known = CircuitBreaker(consecutive_failures=1)
+
+    def function():
+        policy_after(known, CircuitBreaker(consecutive_failures=1, slow_after=1.0), Balances(0.0))
+        raise ConnectionError
+
+    assert isinstance(known.outcome(function).error, ConnectionError)
+    assert known.current_state == "closed"
+    assert known.outcome(int) == Ok(0)
+
+
+# Which goes on with what.
+
+
+def test_a_policy_that_is_kept_is_all_that_goes_on_with_its_state():
+    first, second, new = Bulkhead(1), Bulkhead(2), Bulkhead(3)
+    kept, other = policies_after((first, second), (first, new), Balances(0.0))
+    assert kept is first
+    assert other.slots is second.slots
+    assert (first.slots.limit, second.slots.limit) == (1, 3)
+    front, kept = policies_after((first,), (Bulkhead(10), first), Balances(0.0))
+    assert kept is first
+    assert front.slots is not first.slots
+    assert first.slots.limit == 1
+
+
+def test_policies_that_are_equal_are_not_the_same():
+    known = (RateLimit(1.0), RateLimit(1.0))
+    found = policies_after(known, (RateLimit(1.0), RateLimit(1.0)), Balances(0.0))
+    assert [policy.bucket for policy in found] == [policy.bucket for policy in known]
+
+
+def test_a_budget_of_several_stays_one_and_budgets_of_their_own_stay_so():
+    balances, shared = Balances(0.0), RetryBudget()
+    one, two = Retry(), Retry()
+    first, second = (policy_after(known, Retry(budget=shared), balances) for known in (one, two))
+    assert first.state is second.state is one.state
+    balances = Balances(0.0)
+    apart = [policy_after(known, Retry(budget=RetryBudget()), balances) for known in (first, second)]
+    assert apart[0].state is one.state
+    assert apart[1].state is not one.state
+
+
 def test_what_was_described_goes_with_the_description():
     known = CircuitBreaker(shadow=True)
-    assert policy_after(known, CircuitBreaker(), 0.0).mode == "normal"
-    assert policy_after(CircuitBreaker(), CircuitBreaker(shadow=True), 0.0).mode == "shadow"
+    assert policy_after(known, CircuitBreaker(), Balances(0.0)).mode == "normal"
+    assert policy_after(CircuitBreaker(), CircuitBreaker(shadow=True), Balances(0.0)).mode == "shadow"
     known = CircuitBreaker(shadow=True)
     known.enable()
-    assert policy_after(known, CircuitBreaker(shadow=True), 0.0).mode == "normal", "by hand too"
+    assert policy_after(known, CircuitBreaker(shadow=True), Balances(0.0)).mode == "normal", "by hand too"
 
 
 def test_circuits_by_key_go_on_key_by_key_under_the_new_options():
@@ -232,7 +309,7 @@ def test_circuits_by_key_go_on_key_by_key_under_the_new_options():
     known.outcome(str, "fine")
     known.circuits["fine"].force_open()
     made = KeyedCircuitBreaker(key, consecutive_failures=2, name="query", open_for=1e6, max_open_for=1e6)
-    again = policy_after(known, made, 0.0)
+    again = policy_after(known, made, Balances(0.0))
     assert list(again.circuits) == ["open", "once", "fine"]
     assert not made.circuits, "the description is nobody's state"
     assert again.outcome(str, "open").error.service == "query open"

@@ -1,5 +1,6 @@
 """A limit on the whole inside, however it was begun."""
 
+import contextlib
 import threading
 from contextvars import copy_context
 
@@ -68,6 +69,31 @@ async def test_work_that_takes_its_cancellation_for_an_answer(anyio_backend):
             return "saved"
 
     assert await function() == "saved"
+
+
+@pytest.mark.parametrize("how", ["raises", "answers"])
+async def test_limits_further_out_are_none_the_wiser_for_what_work_makes_of_its_cancellation(anyio_backend, how):
+    @Timeout(A_MOMENT)
+    async def driver():
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            if how == "raises":
+                raise KeyError(how) from None
+            return how
+
+    @Timeout(3 * A_MOMENT)
+    async def handler():
+        with contextlib.suppress(KeyError):
+            assert await driver() == how
+        await anyio.sleep_forever()
+
+    for _ in range(2):
+        with anyio.fail_after(PATIENCE), pytest.raises(DeadlineExceededError):
+            await handler()
+    with anyio.move_on_after(A_MOMENT) as scope:
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
 
 
 def test_work_that_takes_its_cancellation_for_an_answer_on_virtual_time():
