@@ -11,7 +11,7 @@ from resilience.core.errors import OverloadedError
 from resilience.core.outcome import Blame
 from resilience.policies.laws import Sample
 from resilience.policies.policy import Policy
-from resilience.policies.successions import limit_after, policy_after
+from resilience.policies.successions import Balances, limit_after, policy_after
 
 if TYPE_CHECKING:
     from resilience.core.attempt import Attempt
@@ -104,7 +104,7 @@ def _own(template: Any, known: Any, now: float) -> Any:  # noqa: ANN401 - a Thro
     if template is None:
         return None
     made = replace(template)  # the state of a copy is its own
-    return made if known is None else policy_after(known, made, now)
+    return made if known is None else policy_after(known, made, Balances(now))
 
 
 class Shed(Policy):

@@ -43,8 +43,8 @@ def balancing(service: Service, runtime: Runtime) -> tuple[Balancer, SlowStart |
 class Fitness:
     """Of one service. Sweeps for outliers happen in the background.
 
-    Without a `lease` there is no ejection: where somebody else connects, the service is one endpoint, and the last one
-    is never ejected.
+    Without a `lease` there is no ejection: where somebody else chooses where to connect, the service is one endpoint,
+    and the last one is never ejected.
     """
 
     def __init__(

@@ -32,6 +32,8 @@ WIRE = "resilience.wire"
 class BlockingRoutedExchange(BlockingForeignExchange):
     """Sends through such a transport, with threads."""
 
+    routed = True
+
     async def send(self, call: RoutedCall) -> httpx.Response:
         """Send one attempt. Never suspends."""
         request = await _addressed(call)
@@ -40,6 +42,8 @@ class BlockingRoutedExchange(BlockingForeignExchange):
 
 class AsyncRoutedExchange(AsyncForeignExchange):
     """Sends through such a transport, with tasks."""
+
+    routed = True
 
     async def send(self, call: RoutedCall) -> httpx.Response:
         """Send one attempt."""

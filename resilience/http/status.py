@@ -169,6 +169,11 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     policies.append(f"circuit: {service.circuit!r} per endpoint" if service.circuit is not None else "circuit: none")
     if service.ejection is not None:
         policies.append(f"ejection: {service.ejection!r}")
+    if service.health is not None:
+        never = (
+            "" if upstream is None or upstream.prober is not None else " (never asked: another transport connects)"
+        )
+        policies.append(f"health: {service.health!r}{never}")
     if service.slow_start is not None:
         policies.append(f"slow start: {service.slow_start:g} s")
     if service.attempt_timeout is not None:

@@ -95,7 +95,10 @@ class Upstream:
         apply_template(service.circuit, self.room, listeners.failed)
         self._make_circuit = None if service.circuit is None else partial(service.circuit.fresh, draw=runtime.random)
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
-        self.fitness = Fitness(service, self.room, slow_start, listeners.emit, runtime, lease if context else None)
+        self.fitness = Fitness(
+            service, self.room, slow_start, listeners.emit, runtime,
+            lease if context is not None or getattr(exchange, "routed", False) else None,
+        )  # fmt: skip
         inner: Proceed = self._protected(link(cast("Policy", self.room), self._innermost()), old)
         self._once = inner
         self.hedge = hedge_for(service, old, self.budget)

@@ -1,5 +1,6 @@
 """Scripted networks, scripted names, and what was tried."""
 
+import itertools
 import math
 import ssl
 
@@ -314,3 +315,23 @@ def test_threads_asyncio_and_trio_play_the_same_piece(steps, method):
 
 def attempts(outcome):
     return outcome.attempts if isinstance(outcome, Exception) else outcome.extensions["resilience"].attempts
+
+
+def test_what_fails_too_often_is_ejected_as_on_a_network():
+    flaky, *others = addresses = [f"10.0.0.{number}:80" for number in range(1, 5)]
+    turns = itertools.cycle([200, 503])
+    script = Script({flaky: lambda _: next(turns), **dict.fromkeys(others, 200)})
+    service = resilience.Service(
+        discovery=resilience.Static(addresses),
+        ejection=resilience.OutlierEjection(interval=0.5),
+        health=resilience.HealthCheck("/readyz"),
+        circuit=None,
+    )
+    with virtual() as clock, resilience.Client(transport=script, services={"w": service}) as client:
+        for _ in range(200):
+            client.get("http://w/")
+            clock.advance(0.01)
+        endpoints = client.status().services["w:80"].endpoints
+        described = str(client.describe())
+    assert [endpoint.ejected for endpoint in endpoints] == [True, False, False, False]
+    assert "(never asked: another transport connects)" in described, "of the health check"
