@@ -170,9 +170,7 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
     if service.ejection is not None:
         policies.append(f"ejection: {service.ejection!r}")
     if service.health is not None:
-        never = (
-            "" if upstream is None or upstream.prober is not None else " (never asked: another transport connects)"
-        )
+        never = "" if upstream is None or upstream.prober is not None else " (never asked: another transport connects)"
         policies.append(f"health: {service.health!r}{never}")
     if service.slow_start is not None:
         policies.append(f"slow start: {service.slow_start:g} s")
