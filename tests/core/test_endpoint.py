@@ -115,3 +115,7 @@ def test_a_new_one_weighs_one_and_nothing_speaks_against_it():
     assert [endpoint.healthy, endpoint.draining, endpoint.ejected, endpoint.panic] == [True, False, False, False]
     assert (endpoint.silent, endpoint.latency, endpoint.usual, endpoint.route) == (0, None, None, None)
     assert endpoint.adaptive is None
+
+
+def test_a_new_one_is_of_the_first_tier():
+    assert Endpoint(Address("10.0.0.1", 80)).tier == 0

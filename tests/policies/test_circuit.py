@@ -358,3 +358,23 @@ def test_an_invitation_says_why():
 def test_one_that_was_never_open_has_nothing_to_relent():
     endpoint = SimpleNamespace(circuit=Circuit(CircuitOptions()), fit=True)
     assert Outage().relent([endpoint], 100.0, 0.0) is None
+
+
+def test_a_success_without_the_lock_is_counted_once():
+    circuit = Circuit(CircuitOptions())
+    circuit.settle(circuit.admit(0.0), GOOD, now=0.0)
+    permit = circuit.admit(0.0)
+    assert circuit.succeeded(permit, 0.0)
+    assert permit.spent is True
+    assert not circuit.succeeded(permit, 0.0)
+    assert circuit.settle(permit, BAD, now=0.0) == ()
+    assert circuit.counts(0.0) == (2, 0)
+
+
+def test_what_was_counted_before_it_opened_is_forgotten_when_it_lets_probes_in():
+    circuit = Circuit(CircuitOptions(consecutive_failures=3, window=100.0))
+    for _ in range(3):
+        circuit.settle(circuit.admit(0.0), BAD, now=0.0)
+    assert circuit.counts(0.5) == (0, 3)
+    circuit.settle(circuit.admit(2.0), GOOD, now=2.0)
+    assert (circuit.state, circuit.counts(2.0)) == ("closed", (0, 0))

@@ -283,7 +283,14 @@ def test_a_sleep_that_oversleeps_is_not_followed_by_a_send(time, late):
 
 @pytest.mark.parametrize(
     ("after", "limit", "asked"),
-    [("7", 30.0, [7.0]), ("31", 30.0, []), ("31", 60.0, [31.0]), ("0", 30.0, [0.5]), ("nonsense", 30.0, [0.5])],
+    [
+        ("7", 30.0, [7.0]),
+        ("30", 30.0, [30.0]),
+        ("31", 30.0, []),
+        ("31", 60.0, [31.0]),
+        ("0", 30.0, [0.5]),
+        ("nonsense", 30.0, [0.5]),
+    ],
 )
 @pytest.mark.parametrize("raised", [True, False])
 @pytest.mark.parametrize("method", ["GET", "POST"])
