@@ -166,8 +166,8 @@ class Client(_Told, httpx.Client):
         try:
             response = super().send(request, stream=stream, **how)
         except BaseException as error:
-            if isinstance(error, httpx.TransportError) and whole.calls:
-                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
+            if isinstance(error, httpx.RequestError):
+                error.attempts = record(whole.calls).attempts if whole.calls else ()  # type: ignore[attr-defined]
             tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:
@@ -237,8 +237,8 @@ class AsyncClient(_Told, httpx.AsyncClient):
         try:
             response = await super().send(request, stream=stream, **how)
         except BaseException as error:
-            if isinstance(error, httpx.TransportError) and whole.calls:
-                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
+            if isinstance(error, httpx.RequestError):
+                error.attempts = record(whole.calls).attempts if whole.calls else ()  # type: ignore[attr-defined]
             tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:

@@ -86,8 +86,11 @@ def demo(
     pace: Annotated[float, typer.Option(help="Below 1: shorter faults.", min=0.05, max=10)] = 1.0,
 ) -> None:
     """Show the same load through plain httpx and through resilience, while servers fail."""
-    from resilience.cli.demo.show import show  # noqa: PLC0415 - matplotlib takes its time
-
+    try:
+        from resilience.cli.demo.show import show  # noqa: PLC0415 - matplotlib takes its time
+    except ModuleNotFoundError as error:
+        typer.echo(f"resilience demo needs an extra, pip install 'httpx-resilience[cli,lab]': {error}", err=True)
+        raise typer.Exit(1) from error
     raise typer.Exit(show(pace=pace, out=out, console=Console()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from inspect import isroutine
 
 from resilience.core.errors import ConfigurationError
 
@@ -13,14 +14,14 @@ def seconds(argument: str, value: object, /, *, zero: bool = False, infinite: bo
     number = _number(value.total_seconds() if isinstance(value, timedelta) else value)
     if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
         expected = f"seconds {'from 0' if zero else 'above 0'}{'' if infinite else ', finite'} (number or timedelta)"
-        raise ConfigurationError(argument, value, expected)
+        raise ConfigurationError(argument, value, _said(expected, value))
     return number
 
 
 def whole(argument: str, value: object, /, *, least: int = 1) -> int:
     """Return the count as int, or raise ConfigurationError naming argument, value and range."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(argument, value, f"a whole number from {least}")
+        raise ConfigurationError(argument, value, _said(f"a whole number from {least}", value))
     return value
 
 
@@ -30,6 +31,13 @@ def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     if not (0 < number <= 1 or (zero and number == 0)):
         raise ConfigurationError(argument, value, f"a number {'from 0' if zero else 'above 0'} up to 1")
     return number
+
+
+def _said(expected: str, value: object) -> str:
+    """Return what was expected, and a hint where a policy was written above a function without its parentheses."""
+    return (
+        f"{expected}; above a function a policy is written with parentheses: @Retry()" if isroutine(value) else expected
+    )
 
 
 def _number(value: object) -> float:

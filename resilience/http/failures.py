@@ -33,6 +33,8 @@ def failure(error: Exception, calls: Sequence[RoutedCall], *, cut: bool) -> Exce
         if raised is not error and raised.__cause__ is None and not isinstance(error, ResilienceError):
             raised.__cause__ = error
     annotate(raised, kept)
+    if len(kept) == 1:  # of several each has its line already
+        raised.add_note(f"{kept[0]}; not sent again: {call.why}" if call.why else str(kept[0]))
     return raised
 
 

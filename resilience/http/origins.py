@@ -72,8 +72,7 @@ class Upstreams:
             return found, _NOBODY
         port = url.port if url.port is not None else DEFAULT_PORTS.get(url.scheme)
         if port is None or not url.host:
-            message = f"{url.scheme}://{url.host or '(no host)'}: not a URL this transport can call"
-            raise httpx.UnsupportedProtocol(message)
+            raise httpx.UnsupportedProtocol(_unusable(url))
         if not 0 < port <= LAST_PORT:
             message = f"port {port}: expected 1 to {LAST_PORT}"
             raise httpx.InvalidURL(message)
@@ -137,6 +136,12 @@ class Upstreams:
     def describe(self) -> Description:
         """Return what is configured, and what is doubtful about it."""
         return describe(self.services, self.defaults, list(self.by_origin.values()), stacked=self.stacked)
+
+
+def _unusable(url: httpx.URL) -> str:
+    if not url.host:
+        return f"the URL is missing an 'http://' or 'https://' and a host in front of {url.path!r}"
+    return f"the URL {f'{url.scheme}://{url.host}'!r} has an unsupported protocol"
 
 
 def _service_of(target: Target, services: Mapping[str, Service], defaults: Service) -> Service:

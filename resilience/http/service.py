@@ -109,10 +109,13 @@ class Service:
         if self.overprovisioning is not None:
             within = "a finite number from 1, or None"
             _number("overprovisioning", self.overprovisioning, within, lambda number: 1 <= number < math.inf)
-        for name, method in (("discovery", "resolve"), ("balancer", "pick")):
+        for name, method, such in (
+            ("discovery", "resolve", 'Static(["10.0.0.1:8080"])'),
+            ("balancer", "pick", "PeakEwma()"),
+        ):
             value = getattr(self, name)
             if isinstance(value, type) or not callable(getattr(value, method, None)):
-                argument, expected = name, f"an object with `{method}`"
+                argument, expected = name, f"an object with `{method}`, such as {such}"
                 raise ConfigurationError(argument, value, expected)
 
 

@@ -58,9 +58,10 @@ class VirtualThread(Generic[T]):
 class VirtualClock:
     """The clock of a :func:`virtual` block: what it says, and how to make it go on."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, backend: str) -> None:
         self._world = world
         self._clock = world.clock
+        self._backend = backend
 
     def now(self) -> float:
         """Return the time in seconds; inside, ``time.monotonic()`` says the same."""
@@ -80,10 +81,14 @@ class VirtualClock:
         """Let `seconds` pass (from 0), and with them whatever is due in the background. In async code: just sleep."""
         self._clock.wait(self._clock.now() + in_seconds("seconds", seconds, zero=True))
 
-    def run(self, function: Callable[..., Awaitable[T]], /, *args: Any, backend: str = "asyncio") -> T:  # noqa: ANN401
-        """Run an async function on a new event loop of this clock (``asyncio`` or ``trio``) and return its result."""
-        require("backend", backend, f"one of {', '.join(_BACKENDS)}", _BACKENDS.__contains__)
-        return self._world.run(functools.partial(function, *args), backend)
+    def run(self, function: Callable[..., Awaitable[T]], /, *args: Any, backend: str | None = None) -> T:  # noqa: ANN401
+        """Run an async function on a new event loop of this clock and return its result.
+
+        `backend`: ``asyncio`` or ``trio``; without it, the one of the block.
+        """
+        chosen = self._backend if backend is None else backend
+        require("backend", chosen, f"one of {', '.join(_BACKENDS)}", _BACKENDS.__contains__)
+        return self._world.run(functools.partial(function, *args), chosen)
 
     def start(self, function: Callable[..., T], /, *args: Any) -> VirtualThread[T]:  # noqa: ANN401
         """Begin a plain function in a thread of this clock's: it runs whenever the others wait."""
@@ -114,7 +119,7 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
         world = World(Clock(seed=self._seed, limit=self._limit))
         world.enter()
         self._world = world
-        return VirtualClock(world)
+        return VirtualClock(world, self._backend)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -138,7 +143,7 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
         def on_virtual_time(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             with virtual(seed=self._seed, limit=self._limit, backend=self._backend) as clock:
                 call = functools.partial(function, *args, **kwargs, **({"clock": clock} if told else {}))
-                return clock.run(call, backend=self._backend) if is_async(function) else call()
+                return clock.run(call) if is_async(function) else call()
 
         functools.update_wrapper(on_virtual_time, function)
         del on_virtual_time.__wrapped__  # type: ignore[attr-defined]  # pytest would look behind it for fixtures

@@ -8,6 +8,7 @@ import time
 import anyio
 import httpx
 import pytest
+import sniffio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -441,3 +442,13 @@ def test_answers_in_pieces_take_their_time():
     with virtual() as clock, resilience.Client(transport=script) as client:
         assert client.get("http://web.internal").content == b"ab"
         assert clock.elapsed == 2.0
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_backend_of_the_block_is_that_of_what_runs_in_it(backend):
+    async def where():
+        return sniffio.current_async_library()
+
+    with virtual(backend=backend) as clock:
+        assert clock.run(where) == backend
+        assert clock.run(where, backend="trio") == "trio"
