@@ -39,9 +39,11 @@ def test_of_several_attempts_each_is_told_once():
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("web.internal/items", "the URL is missing an 'http://' or 'https://' in front of '/web.internal/items'"),
+        (
+            "web.internal/items",
+            "the URL is missing an 'http://' or 'https://' and a host in front of '/web.internal/items'",
+        ),
         ("ftp://user:s3cr3t@x/?token=s3cr3t", "the URL 'ftp://x' has an unsupported protocol"),
-        ("http:///items", "the URL 'http://' has no host"),
     ],
 )
 async def test_what_is_wrong_with_a_url(url, told):
@@ -56,9 +58,9 @@ async def test_what_is_wrong_with_a_url(url, told):
 
 def test_too_many_redirects_tell_of_their_attempts():
     loop = httpx.MockTransport(lambda _: httpx.Response(302, headers={"location": "/"}))
-    with resilience.Client(transport=loop, follow_redirects=True, max_redirects=3) as client:
-        with pytest.raises(httpx.TooManyRedirects) as caught:
-            client.get(URL)
+    client = resilience.Client(transport=loop, follow_redirects=True, max_redirects=3)
+    with client, pytest.raises(httpx.TooManyRedirects) as caught:
+        client.get(URL)
     assert len(caught.value.attempts) == 4  # type: ignore[attr-defined]
 
 
