@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from resilience.config.problems import ConfigurationFileError, Problem
+from resilience.config.problems import STRUCTURES, ConfigurationFileError, Problem, followed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def overridden(
                 raise _refusal(variable, words, f"a service that is in the file ({known}); or give all of them as JSON")
             path.append(key)
             if number + 1 == len(words):
-                inside[key] = _value(environment[variable])
+                inside[key] = _value(variable, environment[variable])
             else:
                 inside = inside[key] if isinstance(key, int) else inside.setdefault(key, {})
         names[tuple(path)] = variable
@@ -63,11 +63,45 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "_", text.lower())
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - whatever JSON gives
+def variable_of(path: Path, lines: Mapping[Path, int], names: Mapping[Path, str]) -> tuple[str, Path] | None:
+    """Return the variable that a path is from, and the path that it has set; None for what is the file's."""
+    heads = [path[:length] for length in range(len(path), 0, -1)]
+    for head in heads:
+        if head in names:
+            return names[head], head
+    for head in heads:
+        if head in lines:
+            break
+        # A table that is not in the file: there would be none without the variables for what is inside it.
+        inside = next((it for it in names if it[: len(head)] == head), None)
+        if inside is not None:
+            return names[inside], inside
+    return None
+
+
+def meant_as_json(data: Any, path: Path, expected: str) -> str | None:  # noqa: ANN401 - what a parser has given
+    """Return what to expect of a variable whose text was meant to be JSON and is not; None for any other.
+
+    Such a text is not to be shown: it may be a whole table, with secrets in it.
+    """
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        for key in path:
+            data = data[key]
+    except (LookupError, TypeError):  # another variable has taken the place of what this one has set
+        return None
+    if not isinstance(data, str):
+        return None
+    if expected in STRUCTURES:
+        return f"{expected}, in valid JSON"
+    return f"valid JSON, or {expected}" if data.lstrip().startswith(("{", "[")) else None
+
+
+def _value(variable: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON gives
+    with followed(variable):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401

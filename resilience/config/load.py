@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from resilience.config.environment import overridden
+from resilience.config.environment import meant_as_json, overridden, variable_of
 from resilience.config.lines import lines_of, nearest
 from resilience.config.model import FilePart, ServicePart
-from resilience.config.problems import ConfigurationFileError, Problem, of_validation, shown
+from resilience.config.problems import ConfigurationFileError, Problem, followed, of_validation
 from resilience.config.values import ObjectPart
 from resilience.core.errors import ConfigurationError
 from resilience.http.origins import checked_name
@@ -57,11 +58,12 @@ def load(
     data: dict[str, Any] = {}
     lines: Mapping[Path, int] = {}
     source = "the environment" if file is None else str(file)
-    if file is not None:
-        data, lines = _read(FilePath(file))
     names: Mapping[Path, str] = {}
-    if environment is not None:
-        data, names = overridden(data, environment, prefix)
+    with followed(source):
+        if file is not None:
+            data, lines = _read(FilePath(file))
+        if environment is not None:
+            data, names = overridden(data, environment, prefix)
     return parse(data, source=source, lines=lines, names=names)
 
 
@@ -76,17 +78,29 @@ def parse(
 
     `source`, `lines` and `names` say where the data come from: a file, its lines, variables by the path they set.
     """
-    lines, names = lines or {}, names or {}
+    with followed(source):
+        return _parsed(data, source, lines or {}, names or {})
 
+
+def _parsed(
+    data: Mapping[str, Any], source: str, lines: Mapping[Path, int], names: Mapping[Path, str]
+) -> Configuration:
     def problem(path: Path, value: object, expected: str) -> Problem:
-        variable = next((names[path[:length]] for length in range(len(path), 0, -1) if path[:length] in names), None)
-        return Problem(variable or source, None if variable else nearest(lines, path), path, value, expected)
+        variable = variable_of(path, lines, names)
+        if variable is None:
+            return Problem(source, nearest(lines, path), path, value, expected)
+        name, whole = variable
+        meant = meant_as_json(data, whole, expected)
+        return Problem(name, None, path, value, expected) if meant is None else Problem(name, None, (), None, meant)
 
+    found: list[tuple[Path, object, str]] = []
+    file = FilePart()
     try:
         file = FilePart.model_validate(dict(data))
     except ValidationError as error:
         found = of_validation(error, data)
-        raise ConfigurationFileError([problem(*each) for each in found]) from error
+    if found:  # raised out here, without the cause: pydantic's own words show what may be a secret
+        raise ConfigurationFileError([problem(*each) for each in found])
     problems: list[Problem] = []
     defaults = _service(Service(), file.defaults, ("defaults",), problems, problem)
     services = {
@@ -152,27 +166,28 @@ def _read(path: FilePath) -> tuple[dict[str, Any], Mapping[Path, int]]:
     toml = path.suffix == ".toml"
     if not toml and path.suffix != ".json":
         raise ConfigurationFileError([Problem(str(path), None, (), path.suffix, "a file named .toml or .json")])
-    text = ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before it
         data: Any = tomllib.loads(text) if toml else json.loads(text)
+        if isinstance(data, dict):
+            return cast("dict[str, Any]", data), lines_of(text, toml=toml)
+        problem = Problem(str(path), 1, (), None, "an object with services, defaults, pipelines")
     except OSError as error:
         what = f"a file that can be read ({error.strerror or error})"
         raise ConfigurationFileError([Problem(str(path), None, (), path.name, what)]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationFileError([Problem(str(path), None, (), path.name, "text in UTF-8")]) from error
+    except UnicodeDecodeError:
+        problem = Problem(str(path), None, (), path.name, "text in UTF-8")
     except ValueError as error:
         line, told = _where(error)
-        what = f"valid {'TOML' if toml else 'JSON'}: {told}"
-        raise ConfigurationFileError([Problem(str(path), line, (), shown(text, line), what)]) from error
-    if not isinstance(data, dict):
-        raise ConfigurationFileError([Problem(str(path), 1, (), data, "an object with services, defaults, pipelines")])
-    return cast("dict[str, Any]", data), lines_of(text, toml=toml)
+        problem = Problem(str(path), line, (), None, f"valid {'TOML' if toml else 'JSON'}: {told}")
+    # Raised out here, without the cause: the parsers' errors hold the whole text, and there may be secrets in it.
+    raise ConfigurationFileError([problem])
 
 
 def _where(error: ValueError) -> tuple[int | None, str]:
+    """Return the line, and the reason with its column."""
     if isinstance(error, json.JSONDecodeError):
-        return error.lineno, error.msg
-    told, _, place = str(error).partition(" (at line ")
-    number = place.partition(",")[0]
-    return (int(number) if number.isdecimal() else None), told
+        return error.lineno, f"{error.msg} (column {error.colno})"
+    # In Python 3.11 to 3.13 a TOMLDecodeError has but its text: "Invalid value (at line 2, column 12)".
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
+    return (int(found[2]), f"{found[1]} (column {found[3]})") if found else (None, str(error))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pydantic import ValidationError
 
     from resilience.config.lines import Path
@@ -16,13 +19,16 @@ if TYPE_CHECKING:
 _LONGEST = 60
 """Characters of a value that are shown."""
 _UNKNOWN = "no such key"
+STRUCTURES = ("a table", "a list")
+"""What is expected where a variable has to be JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake. `source`: the file, or the variable; `line`: None where there is none.
 
-    `value` is None for a key that there is not: it may be a secret that has got into the wrong place.
+    `value` is None for a key that there is not, and for a text that is no TOML or JSON: it may be a secret that has got
+    into the wrong place, or hold some.
     """
 
     source: str
@@ -37,10 +43,12 @@ class Problem:
         return ".".join(_quoted(part) for part in self.path)
 
     def __str__(self) -> str:
-        """Return ``file:line: key = value: expected …``, or ``file:line: key: no such key``."""
+        """Return ``file:line: key = value: expected …``, without key or value where there is nothing to show."""
         place = self.source if self.line is None else f"{self.source}:{self.line}"
         if _UNKNOWN in self.expected:
             return f"{place}: {self.key}: {self.expected}"
+        if self.value is None and not self.path:
+            return f"{place}: expected {self.expected}"
         key = f"{self.key} = " if self.path else ""
         return f"{place}: {key}{_short(self.value)}: expected {self.expected}"
 
@@ -53,6 +61,16 @@ class ConfigurationFileError(ConfigurationError):
         super().__init__(first.key or first.source, first.value, first.expected)
         self.args = ("\n".join(map(str, problems)),)
         self.problems = tuple(problems)
+
+
+@contextmanager
+def followed(source: str, /) -> Generator[None]:
+    """Refuse what is nested more deeply than Python can follow."""
+    try:
+        yield
+    except RecursionError:
+        # Without the cause, which has a thousand lines to it.
+        raise ConfigurationFileError([Problem(source, None, (), None, "tables and lists nested less deeply")]) from None
 
 
 def of_validation(error: ValidationError, data: object) -> list[tuple[Path, object, str]]:
@@ -68,12 +86,6 @@ def of_validation(error: ValidationError, data: object) -> list[tuple[Path, obje
         found[path] = (path, value, expected)
     # Of alternatives that were tried, the one that got furthest tells most.
     return [it for path, it in found.items() if not any(other[: len(path)] == path for other in found if other != path)]
-
-
-def shown(text: str, line: int | None) -> str:
-    """Return a line of a text."""
-    lines = text.splitlines()
-    return lines[line - 1].strip() if line is not None and 0 < line <= len(lines) else ""
 
 
 def _path(location: tuple[int | str, ...], data: object) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
@@ -18,6 +18,7 @@ from resilience.policies.retry import Retry
 from resilience.policies.single_flight import SingleFlight
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.entry import OWN, flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,8 +72,20 @@ class PipelineDescription:
 
 def describe(policies: Sequence[Policy], /) -> PipelineDescription:
     """Return the description of policies in their order, the outermost first."""
-    described = tuple(_describe(policies, place) for place in range(len(policies)))
-    return PipelineDescription(described, tuple(_doubts(policies)))
+    met = tuple(_met(policies))
+    described = tuple(_describe(met, place) for place in range(len(met)))
+    return PipelineDescription(described, tuple(_doubts(met)))
+
+
+def _met(policies: Sequence[Policy], around: tuple[Policy, ...] = ()) -> Iterator[Policy]:
+    """Return the policies that a call meets: in place of a registry's pipeline those that go under its name now."""
+    for policy in policies:
+        # Told by its form: the registry is on a floor above.
+        current = getattr(policy, "current", None) if type(policy).__module__.startswith(OWN) else None
+        if not hasattr(current, "chain"):
+            yield policy
+        elif not any(policy is outer for outer in around):  # there is no end to one that has been put into itself
+            yield from _met(flat(cast("Policy", current)), (*around, policy))
 
 
 def _describe(policies: Sequence[Policy], place: int) -> PolicyDescription:
@@ -152,7 +165,7 @@ def _of_order(policies: Sequence[Policy]) -> Iterator[str]:
 
 def of_chaos(policies: Sequence[Policy], /) -> Iterator[str]:
     """Say whether failures on purpose are made where some policies do not see them."""
-    for _, inside in _found(policies, Chaos):
+    for _, inside in _found(tuple(_met(policies)), Chaos):
         if not all(isinstance(policy, Chaos) for policy in inside):
             yield "chaos is not innermost: what stands inside it never has to deal with it"
 

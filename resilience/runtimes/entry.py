@@ -66,11 +66,14 @@ def refuse_generators(fn: Callable[..., Any]) -> None:
     if not callable(value) or isinstance(value, staticmethod):
         argument, expected = "fn", "a function (a policy goes below @staticmethod and @classmethod)"
         raise ConfigurationError(argument, fn, expected)
-    if any(inspect.isgeneratorfunction(it) or inspect.isasyncgenfunction(it) for it in (fn, type(fn).__call__)):
+    inner = fn
+    while isinstance(inner, functools.partial):  # inspect looks through it at functions, not at objects with a __call__
+        inner = inner.func
+    if any(inspect.isgeneratorfunction(it) or inspect.isasyncgenfunction(it) for it in (inner, type(inner).__call__)):
         argument = "fn"
         raise ConfigurationError(
             argument,
-            getattr(fn, "__qualname__", fn),
+            getattr(inner, "__qualname__", inner),
             "a function or coroutine function; a generator's work happens after the call has returned, where no "
             "policy can see it: guard the function that makes each item instead",
         )

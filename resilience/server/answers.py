@@ -11,7 +11,9 @@ from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, header
 from resilience.core.units import seconds as in_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import timedelta
+    from typing import AnyStr
 
 _MARKED_FROM = 500
 
@@ -53,16 +55,44 @@ class Answer:
     body: bytes
 
 
-def answer_for(error: DeadlineExceededError | RejectedError, /) -> Answer:
-    """Return 504 for a deadline that has passed, 503 for what was turned away, with the seconds to wait if known."""
-    if isinstance(error, DeadlineExceededError):
+ANSWERED = (DeadlineExceededError, RejectedError, ExceptionGroup)
+"""What may have an answer: errors of ours, and groups; :func:`answer_for` says whether they are made of these."""
+
+
+def answer_for(error: Exception, /) -> Answer | None:
+    """Return 504 for a deadline that has passed, 503 for what was turned away, with the seconds to wait if known.
+
+    For a group of such errors, as task groups raise it, the worst of them counts: a deadline before all others, then
+    the longest wait. None for whatever else there is, and for a group that holds any of it.
+    """
+    errors = list(_alone(error))
+    turned_away = [it for it in errors if isinstance(it, RejectedError)]
+    late = sum(isinstance(it, DeadlineExceededError) for it in errors)
+    if late + len(turned_away) < len(errors):
+        return None
+    if late:
         return _answer(504, "Gateway Timeout", ())
-    wait = error.retry_after or 0.0
+    wait = max(it.retry_after or 0.0 for it in turned_away)
     known = 0 < wait < math.inf
     return _answer(503, "Service Unavailable", (("retry-after", str(math.ceil(wait))),) if known else ())
 
 
+def marked(headers: Iterable[tuple[AnyStr, AnyStr]], mark: tuple[AnyStr, AnyStr], /) -> list[tuple[AnyStr, AnyStr]]:
+    """Return the headers with the mark, once: a middleware further in, or the handler, may have set it already."""
+    found = [header for header in headers if header[0].lower() != mark[0]]
+    found.append(mark)
+    return found
+
+
 TOO_LATE = "the caller's deadline had passed when the request arrived"
+
+
+def _alone(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            yield from _alone(inner)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        yield error
 
 
 def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...]) -> Answer:

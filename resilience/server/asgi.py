@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
 from resilience.runtimes.entry import deadline
-from resilience.server.answers import TOO_LATE, Options, answer_for
+from resilience.server.answers import ANSWERED, TOO_LATE, Options, answer_for, marked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -64,17 +64,17 @@ class DeadlineMiddleware:
             if message["type"] == "http.response.start":
                 begun = True
                 if self._options.marks(message["status"], exhausted=answering.exhausted):
-                    message = {**message, "headers": [*message.get("headers", ()), self._mark]}
+                    message = {**message, "headers": marked(message.get("headers", ()), self._mark)}
             await send(message)
 
         token = inbound.set(answering)
         try:
             await self._within(limit, scope, receive, marking)
-        except (DeadlineExceededError, RejectedError) as error:
-            if begun:
+        except ANSWERED as error:
+            answer = None if begun else answer_for(error)
+            if answer is None:
                 raise
             answering.exhausted = True
-            answer = answer_for(error)
             headers = [(name.encode(), value.encode()) for name, value in answer.headers]
             await marking({"type": "http.response.start", "status": answer.status, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})

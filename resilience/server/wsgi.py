@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.call import Ambient, ambient
-from resilience.core.errors import DeadlineExceededError, RejectedError
+from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
 from resilience.runtimes.blocking import BLOCKING
-from resilience.server.answers import TOO_LATE, Options, answer_for
+from resilience.server.answers import ANSWERED, TOO_LATE, Options, answer_for, marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,22 +45,36 @@ class WsgiDeadlineMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         answering = Inbound()
+        begun = False
 
         def marking(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:  # noqa: ANN401 - PEP 3333's
+            nonlocal begun
+            begun = True
             if self._options.marks(int(status[:3]), exhausted=answering.exhausted):
-                headers = [*headers, (self._options.no_retry_header, "1")]
+                headers = marked(headers, (self._options.no_retry_header, "1"))
             return start_response(status, headers, *error)
+
+        def instead(error: Exception) -> bytes | None:
+            answer = answer_for(error)
+            if answer is None:
+                return None
+            answering.exhausted = True
+            # An answer that has begun may be begun anew if nothing of it has been sent; the server knows, and if it has
+            # been, raises the error again (PEP 3333, "The start_response() Callable").
+            again = ((type(error), error, error.__traceback__),) if begun else ()
+            marking(f"{answer.status} {answer.reason}", list(answer.headers), *again)
+            return answer.body
 
         # The body is produced after this function has returned: in the same context, with what is set in it.
         context = copy_context()
         try:
             body = context.run(self._begin, environ, marking, answering)
-        except (DeadlineExceededError, RejectedError) as error:
-            answering.exhausted = True
-            answer = answer_for(error)
-            marking(f"{answer.status} {answer.reason}", list(answer.headers))
-            return [answer.body]
-        return _Body(context, body)
+        except ANSWERED as error:
+            answer = instead(error)
+            if answer is None:
+                raise
+            return [answer]
+        return (_SizedBody if isinstance(body, Sized) else _Body)(context, body, instead)
 
     def _begin(self, environ: Environ, start_response: StartResponse, answering: Inbound) -> Iterable[bytes]:
         limit = self._options.limit(environ.get(self._variable))
@@ -74,23 +89,44 @@ class WsgiDeadlineMiddleware:
 
 
 class _Body:
-    """A body whose every part is produced in the context of its request."""
+    """A body whose every part is produced in the context of its request.
 
-    def __init__(self, context: Context, inner: Iterable[bytes]) -> None:
+    Of an application that is a generator function, or a class with ``__iter__``, all the work is done in here.
+    `instead` answers for an error before the first part; it returns None for one that has no answer.
+    """
+
+    def __init__(self, context: Context, inner: Iterable[bytes], instead: Callable[[Exception], bytes | None]) -> None:
         self._context = context
         self._inner = inner
+        self._instead = instead
 
     def __iter__(self) -> Iterator[bytes]:
-        parts = self._context.run(iter, self._inner)
+        try:
+            parts = self._context.run(iter, self._inner)
+            part = self._context.run(next, parts)
+        except StopIteration:
+            return
+        except ANSWERED as error:
+            answer = self._instead(error)
+            if answer is None:
+                raise
+            part, parts = answer, iter(())
         while True:
+            yield part
             try:
                 part = self._context.run(next, parts)
             except StopIteration:
                 return
-            yield part
 
     def close(self) -> None:
         """Close the body, as PEP 3333 wants it."""
         close = getattr(self._inner, "close", None)
         if close is not None:
             self._context.run(close)
+
+
+class _SizedBody(_Body):
+    """One that knows how many parts it has: of a body of one part servers tell the length (PEP 3333)."""
+
+    def __len__(self) -> int:
+        return self._context.run(len, self._inner)  # type: ignore[arg-type]  # it is Sized

@@ -73,6 +73,11 @@ def test_what_is_wrong(tmp_path, capsys, monkeypatch):
     path = tmp_path / "wrong.toml"
     path.write_text("[defaults]\nretry = 5\n", encoding="utf-8")
     assert run(capsys, monkeypatch, path) == (1, [], [f"{path}:2: defaults.retry = 5: expected a table"])
+    path.write_text("[defaults]\npassword = hunter2\n", encoding="utf-8")
+    told = f"{path}:2: expected valid TOML: Invalid value (column 12)"
+    assert run(capsys, monkeypatch, path) == (1, [], [told])
+    path.write_text(f"x = {'[' * 5000}{']' * 5000}", encoding="utf-8")
+    assert run(capsys, monkeypatch, path) == (1, [], [f"{path}: expected tables and lists nested less deeply"])
 
 
 def test_the_environment_when_asked(tmp_path, capsys, monkeypatch):

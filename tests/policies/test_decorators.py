@@ -144,8 +144,8 @@ class GeneratorCallable:
 @each_policy
 @pytest.mark.parametrize(
     "generator",
-    [numbers, awaited_numbers, functools.partial(numbers), GeneratorCallable()],
-    ids=["generator", "async generator", "partial", "callable"],
+    [numbers, awaited_numbers, functools.partial(numbers), GeneratorCallable(), functools.partial(GeneratorCallable())],
+    ids=["generator", "async generator", "partial", "callable", "partial callable"],
 )
 async def test_generator_functions_are_refused(policy, generator):
     for use in (policy, policy.call):

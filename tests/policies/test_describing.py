@@ -17,6 +17,7 @@ from resilience.policies.retry import Retry
 from resilience.policies.single_flight import SingleFlight
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
+from resilience.registry import Registry
 
 
 class Own(Policy):
@@ -116,6 +117,45 @@ def test_chaos_that_is_not_innermost(monkeypatch):
         pipeline = Pipeline(Chaos(0.5, latency=1.0), Retry(2))
     assert len(pipeline.describe().warnings) == 1
     assert Pipeline(Retry(2), Chaos(0.5, latency=1.0)).describe().policies[1].name == "chaos"
+
+
+def test_it_looks_into_the_pipelines_of_a_registry():
+    registry = Registry({"inner": Retry(4), "outer": Pipeline(Timeout(9.0), Retry(2))})
+    pipeline = Pipeline(Retry(3), Pipeline(registry.pipeline("inner")))
+    assert [policy.name for policy in pipeline.describe().policies] == ["retry", "retry"]
+    assert "3 × 4 = 12 sends" in pipeline.describe().warnings[0]
+    registry.update({"inner": Pipeline(registry.pipeline("outer"), CircuitBreaker())})
+    assert [policy.name for policy in pipeline.describe().policies] == ["retry", "timeout", "retry", "circuit"]
+    assert "3 × 2 = 6 sends" in pipeline.describe().warnings[0]
+    registry.update({"inner": CircuitBreaker(), "outer": Timeout(9.0)})
+    assert pipeline.describe().warnings == ()
+
+
+def test_a_name_inside_itself_is_described_once():
+    registry = Registry({"a": Retry(4)})
+    registry.update({"a": Pipeline(Timeout(9.0), registry.pipeline("a"))})
+    described = Pipeline(registry.pipeline("a"), registry.pipeline("a")).describe()
+    assert [policy.name for policy in described.policies] == ["timeout", "timeout"]
+
+
+def test_chaos_that_a_registry_puts_around_others(monkeypatch):
+    monkeypatch.setenv("RESILIENCE_CHAOS", "1")
+    registry = Registry({"faults": Chaos(0.5, latency=1.0)})
+    with pytest.warns(UserWarning, match="not innermost"):
+        Pipeline(registry.pipeline("faults"), Retry(2))
+
+
+class Current(Policy):
+    """Somebody's own policy that happens to have a `current`."""
+
+    current = Pipeline(Retry(4))
+
+    async def around(self, call, proceed):
+        return await proceed(call)
+
+
+def test_somebodys_own_policy_is_not_looked_into():
+    assert [policy.name for policy in Pipeline(Current()).describe().policies] == ["Current"]
 
 
 def test_an_empty_pipeline():

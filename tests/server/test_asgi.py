@@ -3,6 +3,7 @@
 import math
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -113,6 +114,50 @@ async def test_errors_of_ours_that_nobody_handles_have_an_answer(anyio_backend, 
     assert response.status_code == status
     assert response.headers.get("retry-after") == retry_after
     assert response.headers["x-no-retry"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status", "retry_after"),
+    [(("open", "full"), 503, "2"), (("open", "deadline"), 504, None), (("open", "other"), 500, None)],
+)
+async def test_a_task_group_of_them_is_answered_as_the_worst(anyio_backend, kinds, status, retry_after):
+    errors = {
+        "deadline": DeadlineExceededError("too late"),
+        "open": CircuitOpenError("open", retry_after=1.2),
+        "full": OverloadedError("full"),
+        "other": ValueError("no error of ours"),
+    }
+    app = FastAPI()
+    app.add_middleware(DeadlineMiddleware)
+
+    async def fails(kind):
+        try:
+            await anyio.lowlevel.checkpoint()
+        finally:
+            raise errors[kind]
+
+    @app.get("/")
+    async def both():
+        async with anyio.create_task_group() as outer, anyio.create_task_group() as inner:
+            outer.start_soon(fails, kinds[0])
+            inner.start_soon(fails, kinds[1])
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service.test") as client:
+        response = await client.get("/")
+    assert (response.status_code, response.headers.get("retry-after")) == (status, retry_after)
+    assert response.headers.get("x-no-retry") == ("1" if status != 500 else None)
+
+
+async def test_the_mark_is_there_once(anyio_backend):
+    async def app(_scope, _receive, send):
+        do_not_retry()
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"x-no-retry", b"1"), (b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    response = await ask(DeadlineMiddleware(DeadlineMiddleware(app)))
+    assert response.headers.get_list("x-no-retry") == ["1"]
+    assert response.headers["a"] == "b"
 
 
 async def test_failures_after_our_own_attempts_are_marked_and_others_are_not(anyio_backend):
