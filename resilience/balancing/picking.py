@@ -25,9 +25,9 @@ class Picking(Settling):
     endpoints: tuple[Endpoint, ...] = ()
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
-        """Take over a new set of endpoints."""
-        self.endpoints = tuple(endpoints)
+        """Take over a new set of endpoints; where the balancer raises, the old set stays."""
         self.balancer.update(endpoints)
+        self.endpoints = tuple(endpoints)
         self.line.stir()
 
     def _begin(self, call: RoutedCall, preferred: Endpoint | None = None) -> Attempt | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resilience.balancing.spread import Spread
 from resilience.balancing.tiers import by_tier
@@ -42,6 +42,8 @@ class Tiered(Spread):
     An address family is no tier in this sense: the other family's addresses lead to the same machines, if anywhere, so
     nothing spills there while one address of the preferred family is ready.
     """
+
+    kind: ClassVar[str] = "tier"
 
     def __init__(self, inner: Balancer, factor: float, *, draw: Callable[[], float] = random.random) -> None:
         super().__init__(inner, draw)

@@ -22,9 +22,9 @@ class Rendezvous:
 
     Every client comes to the same choice, and when an endpoint leaves only its keys move (Thaler and Ravishankar 1998).
     The key is ``call.key``, or comes from the request: the value of a `header`, of a `cookie`, or what `key` returns
-    for the request; at most one of the three. Calls without a key go round robin. No endpoint gets more than
-    `bounded_load` times its share of what is in flight (from 1; ``math.inf`` for no bound): beyond it the key's next
-    choice is taken (Mirrokni et al. 2016). Raises ConfigurationError. `draw` returns numbers in [0, 1).
+    for the request; at most one of the three. Calls without a key, or with an empty one, go round robin. No endpoint
+    gets more than `bounded_load` times its share of what is in flight (from 1; ``math.inf`` for no bound): beyond it
+    the key's next choice is taken (Mirrokni et al. 2016). Raises ConfigurationError. `draw` returns numbers in [0, 1).
     """
 
     __slots__ = ("_draw", "_keyless", "_tiers", "bounded_load", "cookie", "header", "key")
@@ -69,13 +69,17 @@ class Rendezvous:
 
     def pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         """Return the key's usable endpoint, one the call has tried only for want of another; None without any."""
-        key = call.key if call.key is not None else self._key_of(call.request)
+        key = self.key_of(call)
         if key is None:
             return self._keyless.pick(call, usable)
         tried, bound = call.tried, self.bounded_load
         return search(self._tiers, tried, lambda tier: tier.best(key, tried, usable, bound))
 
-    def _key_of(self, request: Any) -> str | None:  # noqa: ANN401 - an httpx.Request, or whatever else has headers
+    def key_of(self, call: Call, /) -> str | None:
+        """Return what the call is pinned by: its own key, else its request's; None for none or an empty one."""
+        return call.key or self._key_in(call.request)
+
+    def _key_in(self, request: Any) -> str | None:  # noqa: ANN401 - an httpx.Request, or whatever else has headers
         found: object = None
         if self.key is not None:
             found = self.key(request)
@@ -84,7 +88,8 @@ class Rendezvous:
                 found = headers.get(self.header)
             elif self.cookie is not None:
                 found = _cookie(headers.get("cookie"), self.cookie)
-        return None if found is None else str(found)
+        # ``Cookie: sid=`` is what a client sends that has none: all of those are not one user.
+        return None if found is None else str(found) or None
 
 
 def _cookie(header: str | None, name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from resilience.balancing.tiers import search, weight_of
 from resilience.balancing.wrapping import Wrapping, copied
@@ -48,6 +48,10 @@ class Spread(Wrapping, ABC):
     A call goes on to the other groups when the one it begins at has nothing usable that it has not tried. A balancer
     that cannot be copied (it has no `fresh`) gets all endpoints, as if there were one group.
     """
+
+    kind: ClassVar[str] = "group"
+    """What its groups are, the same in every process: keys are drawn anew for each kind. Else those that spill into the
+    second tier, all of high numbers, would all begin in its last zone."""
 
     def __init__(self, inner: Balancer, draw: Callable[[], float]) -> None:
         super().__init__(inner)
@@ -110,5 +114,7 @@ class Spread(Wrapping, ABC):
             bounds = self._bounds = list(accumulate(self.shares(groups, now)))
             self._until = now + REFRESH + LOOK * sum(len(group.members) for group in groups)
         # A call with a key begins where it always does, as long as the shares stay.
-        number = self.draw() if call.key is None else fixed(call.key)
+        key_of = self.key_of
+        key = (None if key_of is None else key_of(call)) or call.key
+        number = fixed(f"{self.kind}/{key}") if key else self.draw()
         return next((at for at, bound in enumerate(bounds) if number < bound), 0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from resilience.core.call import Call
     from resilience.core.endpoint import Endpoint
     from resilience.core.outcome import Verdict
     from resilience.core.ports import Balancer
@@ -25,6 +26,8 @@ class Wrapping:
     def __init__(self, inner: Balancer) -> None:
         self.inner = inner
         self._hear: Callable[[Endpoint, float, Verdict, float], None] | None = getattr(inner, "observe", None)
+        self.key_of: Callable[[Call], str | None] | None = getattr(inner, "key_of", None)
+        """Tells what the balancer inside pins a call by; None where it pins none, and then nobody has to ask."""
 
     def __repr__(self) -> str:
         return repr(self.inner)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 from resilience.balancing.round_robin import RoundRobin
 from resilience.balancing.spread import Spread
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from resilience.core.ports import Balancer
 
 Networks: TypeAlias = "Mapping[str, str] | Callable[[Address], str]"
+
+_logger = logging.getLogger("resilience")
 
 
 def local_share(near: float, everywhere: float, callers: float, /) -> float:
@@ -53,10 +56,13 @@ class Zones(Spread):
     """Prefer endpoints of the `local` zone, and spill to others what it cannot carry, by what they have to spare.
 
     `networks`: a mapping of networks to zone names (``{"10.0.1.0/24": "a", …}``; the narrowest that fits counts), or a
-    function of an ``Address`` that returns a zone's name. `inner` chooses within a zone; None is ``RoundRobin()``.
+    function of an ``Address`` that returns a zone's name; one that raises, or returns something else, knows no zone
+    for that address, and the log says so once. `inner` chooses within a zone; None is ``RoundRobin()``.
     `callers`: share of all callers that are in this zone, in (0, 1]; None: as many in each zone that has endpoints.
     With fewer than `minimum` endpoints (Envoy: 6) zones are ignored. Raises ConfigurationError naming the argument.
     """
+
+    kind: ClassVar[str] = "zone"
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class Zones(Spread):
         self.callers = None if callers is None else share("callers", callers)
         self.minimum = whole("minimum", minimum)
         self._parsed = None if callable(networks) else _parsed(networks)
+        self._reported: list[Address] = []
 
     def __repr__(self) -> str:
         return f"Zones({self.local!r}, {self.inner!r})"
@@ -83,17 +90,36 @@ class Zones(Spread):
     def fresh(self) -> Zones:
         """Return a new one of the same options, without endpoints."""
         inner = copied(self.inner) or self.inner
-        return Zones(self.local, self.networks, inner, callers=self.callers, minimum=self.minimum, draw=self.draw)
+        made = Zones(self.local, self.networks, inner, callers=self.callers, minimum=self.minimum, draw=self.draw)
+        made._reported = self._reported  # one function, one report: not one for each tier of each service
+        return made
 
     def zone_of(self, address: Address, /) -> str:
         """Return the zone of an address; empty when none is known."""
         if self._parsed is None:
-            return cast("Callable[[Address], str]", self.networks)(address)
+            return self._told(address)
         try:
             ip = ipaddress.ip_address(address.host)
         except ValueError:  # a name
             return ""
         return next((zone for network, zone in self._parsed if ip in network), "")
+
+    def _told(self, address: Address) -> str:
+        """Return what the function says; nothing it does may keep new endpoints from being taken over."""
+        error: Exception | None = None
+        zone: object = None
+        try:
+            zone = cast("Callable[[Address], object]", self.networks)(address)
+        except Exception as raised:  # noqa: BLE001 - somebody else's function: whatever it raises
+            error = raised
+        if isinstance(zone, str):
+            return zone
+        if not self._reported:
+            self._reported.append(address)
+            problem = "raised" if error is not None else f"returned {zone!r}, not a text"
+            message = "Zones: the function of networks %s for %s, which is now in no known zone; said once"
+            _logger.error(message, problem, address, exc_info=error)
+        return ""
 
     def grouped(self, endpoints: Sequence[Endpoint], /) -> dict[Hashable, list[Endpoint]]:
         """Return the zones, the local one first; all in one while there are few endpoints."""

@@ -36,6 +36,18 @@ def replayable(request: httpx.Request) -> bool:
     return all(_rewinds(getattr(field, "file", b"")) for field in fields)
 
 
+def shareable(request: httpx.Request) -> bool:
+    """Tell whether several can send the body at the same time: bytes, or a form whose every part is bytes or text.
+
+    A file has one position, for all who read it.
+    """
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        return True
+    fields = getattr(stream, "fields", None)
+    return fields is not None and all(isinstance(getattr(field, "file", b""), str | bytes) for field in fields)
+
+
 def with_file_rewound(request: httpx.Request) -> httpx.Request:
     """Return the request with a body that can be produced again, if it is a seekable file; else the request itself."""
     stream = request.stream

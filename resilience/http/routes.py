@@ -12,12 +12,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 from resilience.core.chance import fixed
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import share
-from resilience.discovery.hostport import split
+from resilience.discovery.hostport import ip, split
 from resilience.http.origins import DEFAULT_PORTS, checked_name
+from resilience.http.replay import shareable
 from resilience.http.whole import OPTIONS
 from resilience.policies.budget import RetryBudget
 from resilience.policies.successions import budget_after
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
     from resilience.policies.budget import Budget
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 5.6.2: what a method is."""
+_MAGIC = re.compile(r"[*?[]")
+"""What `fnmatch` reads as more than itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -36,17 +43,17 @@ class Route:
 
     `to`: ``host`` or ``host:port``, found among the client's `services` or resolved as any name; without a port, the
     request's. What has to fit: `host` (``host`` or ``host:port`` of the URL), `method` (one, or several), `path` (a
-    pattern in which ``*`` stands for anything, ``/v2/*``), `header` (a name that must be there, or a mapping of names
-    to patterns of values). What is left out fits.
+    pattern in which ``*`` stands for anything, ``/v2/*``, without a query; matched decoded), `header` (a name that
+    must be there, or a mapping of names to patterns of values). What is left out fits.
 
     `weight`: share of the requests that fit which take the route, in (0, 1]; the others look further, and at last go
     where they would have gone. `sticky`: a header, or a function of the request, whose value decides who takes it:
-    the same value always the same way, in every process, and whoever takes it still does when the weight grows. Else
-    the call's ``key`` decides, else chance.
+    the same value always the same way, in every process, and whoever takes it still does when the weight grows.
+    Without a value, or with an empty one, the call's ``key`` decides, else chance.
 
-    `mirror`: the request goes on as if this route were not there, and a copy is sent here too, when its body can be
-    sent twice; what becomes of the copy is ignored, it is never sent again, and `budget` pays for it. Raises
-    ConfigurationError naming the argument.
+    `mirror`: the request goes on as if this route were not there, and a copy is sent here too, when its body is bytes
+    or a form of bytes and text (no file, no generator); what becomes of the copy is ignored, it is never sent again,
+    and `budget` pays for it. Raises ConfigurationError naming the argument.
     """
 
     to: str
@@ -66,10 +73,12 @@ class Route:
             _place("host", self.host)
         if self.path is not None and not (isinstance(self.path, str) and self.path.startswith(("/", "*"))):
             raise ConfigurationError("path", self.path, 'a pattern that begins with "/" or "*"')  # noqa: EM101
+        if self.path is not None and "?" in self.path:
+            argument, expected = "path", 'a path only: no query ("?…"; a "?" that is part of the path is "%3F")'
+            raise ConfigurationError(argument, self.path, expected)
         object.__setattr__(self, "weight", share("weight", self.weight))
-        methods = {self.method} if isinstance(self.method, str) else self.method
-        if methods is not None:
-            object.__setattr__(self, "method", _methods(methods))
+        if self.method is not None:
+            object.__setattr__(self, "method", _methods(self.method))
         object.__setattr__(self, "header", _headers(self.header))
         if self.sticky is not None and not callable(self.sticky) and not (isinstance(self.sticky, str) and self.sticky):
             argument, expected = "sticky", "the name of a header, or a function of the request"
@@ -90,10 +99,11 @@ class _Rule:
         self._host: str | None = None
         self._port: int | None = None
         if route.host is not None:
-            self._host, self._port = _place("host", route.host)
-        self._path = None if route.path is None else re.compile(translate(route.path)).match
+            host, self._port = _place("host", route.host)
+            self._host = _alike(host)
+        self._path = None if route.path is None else _pattern(route.path, unquote)
         headers = cast("Mapping[str, str]", route.header or {})
-        self._headers = [(name, re.compile(translate(pattern)).match) for name, pattern in headers.items()]
+        self._headers = [(name, _pattern(pattern, str)) for name, pattern in headers.items()]
         self.budget: Budget = route.budget.fresh()
 
     def fits(self, request: httpx.Request) -> bool:
@@ -101,7 +111,7 @@ class _Rule:
         url, methods = request.url, self.route.method
         if methods is not None and request.method not in methods:
             return False
-        if self._host is not None and self._host != url.raw_host.decode("ascii"):
+        if self._host is not None and self._host != _alike(url.raw_host.decode("ascii")):
             return False
         if self._port is not None and self._port != (url.port or DEFAULT_PORTS.get(url.scheme)):
             return False
@@ -120,13 +130,16 @@ class _Rule:
 
     def _key(self, request: httpx.Request) -> str | None:
         sticky = self.route.sticky
+        found: object = None
         if callable(sticky):
-            return sticky(request)
-        found = None if sticky is None else request.headers.get(sticky)
-        if found is not None:
-            return str(found)
+            found = sticky(request)
+        elif sticky is not None:
+            found = request.headers.get(sticky)
+        # Who sends an empty one has none: all of those are not one user.
+        if found is not None and (value := str(found)):
+            return value
         options = request.extensions.get(OPTIONS)
-        return cast("dict[str, Any]", options).get("key") if isinstance(options, dict) else None
+        return (cast("dict[str, Any]", options).get("key") or None) if isinstance(options, dict) else None
 
 
 class Routes:
@@ -159,12 +172,15 @@ class Routes:
         return None
 
     def mirrors(self, request: httpx.Request, now: float, /) -> list[tuple[str, int | None]]:
-        """Return where copies of the request go: within each route's share, and as long as its budget pays."""
+        """Return where copies of the request go: within each route's share, and as long as its budget pays.
+
+        Nowhere when the body cannot be sent by two at the same time; then no budget pays either.
+        """
         found: list[tuple[str, int | None]] = []
         for rule in self._mirrors:
             if rule.fits(request):
                 rule.budget.deposit(now)
-                if rule.takes(request, self._draw) and rule.budget.try_withdraw(now):
+                if rule.takes(request, self._draw) and shareable(request) and rule.budget.try_withdraw(now):
                     found.append((rule.host, rule.port))
         return found
 
@@ -174,6 +190,17 @@ def _place(argument: str, value: str) -> tuple[str, int | None]:
     expected = 'a service: "host" or "host:port"'
     foreign = isinstance(value, str) and not value.isascii()
     return split(argument, checked_name(value, argument, expected) if foreign else value, expected)
+
+
+def _alike(host: str) -> str:
+    """Return the one spelling of a URL's host: IPv6 addresses in short, names without the dot of the root."""
+    return (ip(host) or host) if ":" in host else host.removesuffix(".")
+
+
+def _pattern(given: str, read: Callable[[str], str]) -> Callable[[str], re.Match[str] | None]:
+    """Return what matches a pattern in which `*` is anything, and all else itself, as `read` reads it."""
+    parts = (_MAGIC.sub(r"[\g<0>]", read(part)) for part in given.split("*"))  # `read` may yield a `*`, of "%2A"
+    return re.compile(translate("*".join(parts))).match
 
 
 def _checked(routes: object) -> tuple[Route, ...]:
@@ -188,11 +215,13 @@ def _checked(routes: object) -> tuple[Route, ...]:
     return cast("tuple[Route, ...]", found)
 
 
-def _methods(given: Collection[object]) -> frozenset[str]:
-    found = list(given) if isinstance(given, Collection) else []
-    if not found or not all(isinstance(method, str) and method.isalpha() for method in found):
+def _methods(given: object) -> frozenset[str]:
+    shown = given
+    several = [given] if isinstance(given, str) else given
+    found = list(cast("Collection[object]", several)) if isinstance(several, Collection) else []
+    if not found or not all(isinstance(method, str) and _TOKEN.fullmatch(method) for method in found):
         argument, expected = "method", 'a method ("GET"), or several'
-        raise ConfigurationError(argument, given, expected)
+        raise ConfigurationError(argument, shown, expected)
     return frozenset(cast("str", method).upper() for method in found)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from resilience.http.private import sibling
 from resilience.http.whole import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import httpx
 
     from resilience.http.routes import Routes
     from resilience.http.upstream import Upstream
@@ -39,10 +39,8 @@ def addressed(request: httpx.Request, url: httpx.URL) -> httpx.Request:
     return twin
 
 
-def copied(request: httpx.Request) -> httpx.Request | None:
-    """Return a copy for a shadow; None when the body can be sent once only."""
-    if not isinstance(request.stream, httpx.ByteStream):
-        return None
+def copied(request: httpx.Request) -> httpx.Request:
+    """Return a copy for a shadow, with the same body: one that is shareable."""
     kept: dict[str, Any] = {name: request.extensions[name] for name in _KEPT if name in request.extensions}
     return sibling(request, {**kept, OPTIONS: {"retry": False}})
 
@@ -63,10 +61,6 @@ def places(
 ) -> tuple[httpx.URL, list[tuple[httpx.URL, httpx.Request]]]:
     """Return the URL of the service that the request goes to, and those of its shadows, each with its copy."""
     url = request.url
-    shadows: list[tuple[httpx.URL, httpx.Request]] = []
-    for place in routes.mirrors(request, now):
-        copy = copied(request)
-        if copy is not None:
-            shadows.append((way(url, place), copy))
+    shadows = [(way(url, place), copied(request)) for place in routes.mirrors(request, now)]
     taken = routes.of(request)
     return (url if taken is None else way(url, taken)), shadows

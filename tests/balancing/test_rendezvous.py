@@ -127,6 +127,11 @@ def test_many_keys_are_forgotten_and_found_again() -> None:
         ({"key": lambda request: request.url.path}, {}, "/x"),
         ({"key": lambda request: 7}, {}, "7"),
         ({"key": lambda request: None}, {}, None),
+        ({"key": lambda request: 0}, {}, "0"),
+        ({"key": lambda request: ""}, {}, None),
+        ({"header": "X-User"}, {"x-user": ""}, None),
+        ({"cookie": "session"}, {"cookie": "session="}, None),
+        ({"cookie": "session"}, {"cookie": 'session=""'}, None),
         ({}, {"x-user": "42"}, None),
     ],
 )
@@ -140,6 +145,8 @@ def test_where_the_key_comes_from(options: dict[str, Any], headers: dict[str, st
     else:
         assert set(picked) == {balancer.pick(Trying(key=key), fit)}
     assert balancer.pick(Trying(key="own", request=request), fit) is balancer.pick(Trying(key="own"), fit)
+    assert balancer.key_of(Trying(request=request)) == balancer.key_of(Trying(key="", request=request)) == key
+    assert balancer.key_of(Trying(key="own", request=request)) == "own"
 
 
 def test_a_request_without_headers_has_no_key() -> None:
@@ -210,7 +217,7 @@ def test_a_cookies_quotes_are_no_part_of_it_and_an_x_is() -> None:
 def test_any_text_may_be_a_key() -> None:
     known = endpoints(*[1] * 7)
     assert homes(of(known), 1) == homes(of(known[::-1]), 1)
-    for key in ("", "ä", "\ud800", "\x00"):  # a lone surrogate: what undecodable bytes are read as
+    for key in (" ", "ä", "\ud800", "\x00"):  # a lone surrogate: what undecodable bytes are read as
         assert of(known).pick(Trying(key=key), fit) is of(known[::-1]).pick(Trying(key=key), fit)
 
 

@@ -77,6 +77,26 @@ async def test_a_body_that_can_be_sent_once_is_not_copied(mode: str, fleet: Flee
         assert "shadow:80" not in face.client.status().services
 
 
+async def test_a_form_of_bytes_is_copied_whole(mode: str, fleet: Fleet) -> None:
+    bodies: dict[str, bytes] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies[request.url.host] = request.content
+        return httpx.Response(200)
+
+    form: Any = {"data": {"a": "b"}, "files": {"f": b"z" * 9000}}
+    routes = [Route(to="shadow", mirror=True, budget=resilience.RetryBudget(1.0))]
+    async with Face(mode, transport=httpx.MockTransport(answer), routes=routes, verify=CONTEXT) as face:
+        await face.post(WEB, **form)
+        await until(lambda: len(bodies) == 2)
+    assert bodies["shadow"] == bodies["web.internal"]
+    assert b"z" * 9000 in bodies["shadow"]
+    async with Face(mode, services=of(fleet), routes=routes) as face:  # over the network too
+        assert (await face.post(WEB, **form)).json()["server"] == "a"
+        await until(lambda: fleet[2].count == 1)
+        await until(lambda: face.in_flight() == 0)
+
+
 async def test_a_shadow_that_is_down_hurts_nobody(mode: str, fleet: Fleet) -> None:
     fleet[2].stop()
     routes = [Route(to="shadow", mirror=True)]

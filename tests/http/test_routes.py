@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 import resilience
 from resilience import Route
 from resilience.http.routes import Routes
+from resilience.http.ways import places
 
 
 def request(method: str = "GET", url: str = "http://web/v2/items", **headers: str) -> httpx.Request:
@@ -49,6 +51,34 @@ def taken(route: Route, asked: httpx.Request, chance: float = 0.0) -> bool:
         ({"host": "web:443"}, request(url="https://web/"), True),
         ({"host": "web:8080"}, request(), False),
         ({"host": "other"}, request(), False),
+        ({"host": "web."}, request(), True),
+        ({"host": "web"}, request(url="http://web./"), True),
+        ({"host": "web.:80"}, request(url="http://web./"), True),
+        ({"host": "::1"}, request(url="http://[0:0:0:0:0:0:0:1]/"), True),
+        ({"host": "[0:0::0:1]:9"}, request(url="http://[::1]:9/"), True),
+        ({"host": "::2"}, request(url="http://[::1]/"), False),
+        ({"host": "10.0.0.1"}, request(url="http://10.0.0.1/"), True),
+        ({"method": "m-search"}, request("M-SEARCH"), True),
+        ({"method": ["GET", "VERSION-CONTROL"]}, request("M-SEARCH"), False),
+        # Nothing but "*" is magic, and what is decoded of a URL is of a pattern.
+        ({"path": "/items[1]"}, request(url="http://web/items[1]"), True),
+        ({"path": "/items[1]"}, request(url="http://web/items1"), False),
+        ({"path": "/items[!1]*"}, request(url="http://web/items2"), False),
+        ({"path": "/a%3Fb"}, request(url="http://web/a%3Fb"), True),
+        ({"path": "/a%3Fb"}, request(url="http://web/axb"), False),
+        ({"path": "/caf%C3%A9/*"}, request(url="http://web/caf%C3%A9/x"), True),
+        ({"path": "/café/*"}, request(url="http://web/caf%c3%a9/x"), True),
+        ({"path": "/a%20b"}, request(url="http://web/a b"), True),
+        ({"path": "/a%2Ab"}, request(url="http://web/a*b"), True),
+        ({"path": "/a%2Ab"}, request(url="http://web/axb"), False),
+        ({"path": "/a%5B*%5D"}, request(url="http://web/a[7]"), True),
+        ({"path": "/100%"}, request(url="http://web/100%25"), True),
+        ({"path": "/a%2520b"}, request(url="http://web/a%2520b"), True),
+        ({"path": "/v2/*"}, request(url="http://web/v2%2Fx"), True),
+        ({"path": "*"}, request(url="http://web/a%0Ab"), True),
+        ({"header": {"x-a": "b[1]"}}, request(x_a="b[1]"), True),
+        ({"header": {"x-a": "b?"}}, request(x_a="bc"), False),
+        ({"header": {"x-a": "50%25*"}}, request(x_a="50%25 off"), True),
         ({"host": "::1"}, request(url="http://[::1]:9/"), True),
         ({"host": "Bücher.internal:81"}, request(url="http://bücher.internal:81/"), True),
         ({"method": "GET", "path": "/v2/*", "header": "x"}, request(), False),
@@ -106,6 +136,56 @@ def test_who_has_not_the_header_is_divided_by_the_key() -> None:
     assert set(ways.values()) == {True, False}
 
 
+@pytest.mark.parametrize("sticky", ["x-user", lambda _: None, lambda _: "", lambda asked: asked.headers.get("x-user")])
+def test_who_has_no_value_is_divided_by_the_key_and_without_one_by_chance(sticky: Any) -> None:
+    route, by_key = Route(to="canary", weight=0.5, sticky=sticky), Route(to="canary", weight=0.5)
+    for key in map(str, range(30)):
+        asked = keyed(key)
+        asked.headers["x-user"] = ""
+        assert {taken(route, asked, chance) for chance in (0.0, 0.999)} == {taken(by_key, keyed(key))}
+    for empty in (keyed(None), keyed(""), request(x_user="")):
+        assert [taken(route, empty, chance) for chance in (0.1, 0.9)] == [True, False]
+
+
+def test_a_value_that_is_no_text_is_read_as_one() -> None:
+    route = Route(to="canary", weight=0.5, sticky=lambda _: 0)  # type: ignore[arg-type, return-value]
+    assert {taken(route, request(), chance) for chance in (0.0, 0.999)} == {taken(route, keyed("other"))}
+
+
+FORM = {"url": "http://web/", "method": "POST"}
+
+
+@pytest.mark.parametrize(
+    ("body", "copied"),
+    [
+        ({}, True),
+        ({"content": b"x"}, True),
+        ({"json": {}}, True),
+        ({"data": {"a": "b"}}, True),
+        ({"files": {"f": b"x"}}, True),
+        ({"files": {"f": "x"}}, True),
+        ({"data": {"a": ["b", "c"]}, "files": [("f", ("name", b"x", "text/plain")), ("f", b"y")]}, True),
+        ({"files": {"f": b"x", "g": io.BytesIO(b"x")}}, False),
+        ({"content": io.BytesIO(b"x")}, False),
+        ({"content": iter([b"x"])}, False),
+        ({"content": [b"x"]}, False),
+    ],
+)
+def test_what_two_can_send_at_once_is_copied_and_all_else_costs_no_budget(body: Any, copied: bool) -> None:
+    budget = resilience.RetryBudget(0.0, min_per_second=1.0, ttl=1.0)
+    routes = Routes([Route(to="shadow", mirror=True, budget=budget)])
+    asked = httpx.Request(**FORM, **body)
+    url, shadows = places(routes, asked, 0.0)
+    assert url == asked.url
+    assert [str(place) for place, _ in shadows] == ["http://shadow/"] * copied
+    assert len(routes.mirrors(request(), 0.0)) == (not copied), "one a second"
+    for _, copy in shadows:
+        # Read in turns, piece by piece: what one has read the other has not.
+        pairs = list(zip(cast("Any", asked.stream), cast("Any", copy.stream), strict=True))
+        assert all(one == other for one, other in pairs)
+        assert len(b"".join(one for one, _ in pairs)) == int(copy.headers["content-length"])
+
+
 def test_mirrors_do_not_take_and_are_paid_for() -> None:
     budget = resilience.RetryBudget(0.5, min_per_second=0.0, ttl=1.0)
     routes = Routes([Route(to="shadow", mirror=True, path="/v2/*", budget=budget)])
@@ -153,6 +233,12 @@ def test_mirrors_have_a_weight_too() -> None:
         ("method", {"method": []}),
         ("method", {"method": 3}),
         ("method", {"method": ["GET", 1]}),
+        ("method", {"method": "GE T"}),
+        ("method", {"method": "GET\n"}),
+        ("method", {"method": ["GET", "PÜT"]}),
+        ("method", {"method": b"GET"}),
+        ("path", {"path": "/s?q=*"}),
+        ("path", {"path": "/s?"}),
         ("path", {"path": "v2/*"}),
         ("path", {"path": 2}),
         ("header", {"header": ""}),
@@ -170,8 +256,19 @@ def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:
     with pytest.raises(resilience.ConfigurationError) as caught:
         Route(**{"to": "canary", **given})
     assert caught.value.argument == argument
+    if argument in {"method", "path", "host"}:
+        assert caught.value.value == given[argument], "what was given, as it was given"
     if argument in {"to", "host"}:
         assert caught.value.expected.startswith('a service: "host"')
+
+
+def test_a_pattern_with_a_query_is_told_why() -> None:
+    with pytest.raises(resilience.ConfigurationError, match="no query"):
+        Route(to="canary", path="/s?q=*")
+
+
+def test_many_stars_take_no_time() -> None:
+    assert not taken(Route(to="canary", path="/" + "*a" * 12 + "b"), request(url="http://web/" + "a" * 2000))
 
 
 @pytest.mark.parametrize("given", [3, [3], ["canary"]])
