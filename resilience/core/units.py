@@ -32,6 +32,14 @@ def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     return number
 
 
+def number(argument: str, value: object, expected: str, /) -> float:
+    """Return the number, of any size and sign, or raise ConfigurationError with what was `expected`; NaN is none."""
+    nan = isinstance(value, float) and math.isnan(value)
+    if nan or isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(argument, value, expected)
+    return value
+
+
 def _number(value: object) -> float:
     """Return the float, or NaN, which is in no range, for what is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
