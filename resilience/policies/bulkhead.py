@@ -113,6 +113,7 @@ class Bulkhead(StraightPolicy):
         call.queueing = False
         if not opened:
             line.leave(waiter)
+            call.stopped_for = call.deadline
             raise self._full(call, "and the deadline passed in the line")
         if waiter.slots is None:
             raise self._full(call, "and somebody else has its place in the line")

@@ -147,11 +147,13 @@ class Retry(StraightPolicy):
             step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why
+                if step.why == "deadline":
+                    call.stopped_for = call.deadline
                 gave_up("rejected" if _rejected(outcome) else step.why)
                 return self._hand_over(outcome if real is state.lost else real, call, records)
             waited = call.waited = step.delay
             call.sends_left -= 1
-            call.queueing = False
+            call.queueing, call.stopped_for = False, None
             sends = len(call.attempts)
             outcome = await self._attempt(state, proceed, call)
             if isinstance(outcome, Ok):
