@@ -69,6 +69,8 @@ class Call:
     """Seconds of backoff before the attempt that comes next."""
     why: str = ""
     """Why the retry policy stopped: ``budget``, ``deadline``, ``attempts`` … for the record."""
+    stopped_for: float | None = None
+    """The deadline for whose sake a policy gave the call up, now or ahead of it; None where none did."""
     queueing: bool = False
     """The call stands in a line of ours: a cut is then nobody's fault."""
     sent: int = 0

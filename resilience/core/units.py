@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from inspect import isroutine
+from numbers import Real
 
 from resilience.core.errors import ConfigurationError
 
@@ -31,6 +32,16 @@ def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     if not (0 < number <= 1 or (zero and number == 0)):
         raise ConfigurationError(argument, value, f"a number {'from 0' if zero else 'above 0'} up to 1")
     return number
+
+
+def number(argument: str, value: object, expected: str, /) -> float:
+    """Return the number, of any size and sign, or raise ConfigurationError with what was `expected`; NaN is none.
+
+    Whatever compares as a number will do: True and False, a Fraction, another library's integers.
+    """
+    if not isinstance(value, Real) or value != value:  # noqa: PLR0124 - NaN, of any kind
+        raise ConfigurationError(argument, value, expected)
+    return value  # type: ignore[return-value]
 
 
 def _said(expected: str, value: object) -> str:

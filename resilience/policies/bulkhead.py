@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from resilience.core.errors import OverloadedError, require
 from resilience.core.slots import Slots
+from resilience.core.units import number, whole
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import whole
 from resilience.policies.policy import StraightPolicy
 from resilience.policies.queueing import RankedLine, RankedSlots, RankedWaiter
 from resilience.runtimes.entry import request_of
@@ -30,11 +30,11 @@ class Bulkhead(StraightPolicy):
     """Let at most `limit` calls (from 1) inside; up to `queue` more (from 0) wait in line until their deadline.
 
     The line is first come, first served. `priority`: a function of the call's arguments that returns how important it
-    is (any number; 0 where there is none): the most important go first, and the least gives way when the line is full.
+    is (any int or float; 0 without one): the most important go first, and the least gives way when the line is full.
     `lifo_after`: when somebody has waited for so many seconds, the newest go first, and the oldest gives way.
 
     Raises :class:`OverloadedError`, with nothing sent, when the line is full or the deadline passes in it; and
-    ConfigurationError.
+    ConfigurationError, also to a call whose `priority` is no number; what `priority` raises, its own call gets.
     """
 
     limit: int
@@ -89,8 +89,11 @@ class Bulkhead(StraightPolicy):
         slots, gate = self.slots, call.runtime.gate()
         if not isinstance(slots, RankedSlots):
             return slots.line.join(gate, (slots,), longest=self.queue)
-        _, args, kwargs = request_of(call)
-        rank = 0.0 if self.priority is None else self.priority(*args, **kwargs)
+        rank = 0.0
+        if self.priority is not None:
+            # Checked before it stands in line: there it would be compared by somebody else, who only leaves.
+            _, args, kwargs = request_of(call)
+            rank = number("priority", self.priority(*args, **kwargs), "a function that returns a number")
         waiter = RankedWaiter(gate, slots, rank=rank, clock=call.runtime.now)
         return waiter if slots.ranked_line.stand(waiter, longest=self.queue) else None
 
@@ -110,6 +113,7 @@ class Bulkhead(StraightPolicy):
         call.queueing = False
         if not opened:
             line.leave(waiter)
+            call.stopped_for = call.deadline
             raise self._full(call, "and the deadline passed in the line")
         if waiter.slots is None:
             raise self._full(call, "and somebody else has its place in the line")

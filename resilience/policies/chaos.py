@@ -6,9 +6,11 @@ outage.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,10 +45,11 @@ class Chaos(Policy):
     """Do something bad to a share of the calls.
 
     `rate`: the share, above 0, up to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
-    or a pair between whose values one is drawn. `fault`: an exception, a type of one, or a function that makes one;
-    raised in the place of the call, or with ``after=True`` when the call has been made. `answer`: a value, or a
-    function that makes one, in the place of the call. `corrupt`: a function that makes a bad answer of the good one.
-    `seed`: a whole number that fixes which calls are struck; without it the runtime's chance decides.
+    or a pair between whose values one is drawn. `fault`: an exception (raised is a copy each time, where it copies), a
+    type of one, or a function that makes one; raised in the place of the call, or with ``after=True`` when the call has
+    been made. `answer`: a value, or a function that makes one, in the place of the call. `corrupt`: a function that
+    makes a bad answer of the good one. `seed`: a whole number that fixes which calls are struck; without it the
+    runtime's chance decides.
 
     Belongs innermost, so that every other policy has to deal with it. Raises ConfigurationError, also where the
     environment does not say ``RESILIENCE_CHAOS=1``.
@@ -138,4 +141,20 @@ def _is_fault(value: object) -> bool:
 
 
 def _made(fault: Fault) -> Exception:
-    return fault if isinstance(fault, Exception) else fault()
+    return _another(fault) if isinstance(fault, Exception) else fault()
+
+
+def _another(fault: Exception) -> Exception:
+    """Return a copy: one that is raised again and again gathers notes, and the frames of every call with its arguments.
+
+    What does not copy into the same (its constructor takes something else than ``args``) is returned itself, without
+    the frames of the time before.
+    """
+    with contextlib.suppress(Exception):  # whatever somebody's constructor does with arguments that are not for it
+        made = copy(fault)
+        if made is not fault and type(made) is type(fault) and made.args == fault.args:
+            made.__cause__, made.__suppress_context__ = fault.__cause__, fault.__suppress_context__
+            if hasattr(fault, "__notes__"):
+                made.__notes__ = [*fault.__notes__]
+            return made
+    return fault.with_traceback(None)

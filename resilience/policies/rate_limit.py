@@ -107,6 +107,8 @@ class RateLimit(Policy):
         longest: float = self.wait  # type: ignore[assignment]  # a float since __post_init__
         turn = self.bucket.take(now, min(longest, call.deadline - now))
         if isinstance(turn, TooMany):
+            if turn.wait <= longest:
+                call.stopped_for = call.deadline
             who = call.operation or "the call"
             message = f"{who} exceeds {self.rate:g} calls per second; the next may go in {turn.wait:.3g} s"
             raise OverloadedError(message, service=call.service or call.operation or None, retry_after=turn.wait)

@@ -147,11 +147,13 @@ class Retry(StraightPolicy):
             step = await self._next(state, outcome, verdict, call)
             if isinstance(step, Stop):
                 call.why = step.why
+                if step.why == "deadline":
+                    call.stopped_for = call.deadline
                 gave_up("rejected" if _rejected(outcome) else step.why)
-                return _hand_over(outcome if real is state.lost else real, call, records)
+                return self._hand_over(outcome if real is state.lost else real, call, records)
             waited = call.waited = step.delay
             call.sends_left -= 1
-            call.queueing = False
+            call.queueing, call.stopped_for = False, None
             sends = len(call.attempts)
             outcome = await self._attempt(state, proceed, call)
             if isinstance(outcome, Ok):
@@ -162,7 +164,15 @@ class Retry(StraightPolicy):
                 call.why = f"rejected: {type(outcome.error).__name__}"
                 gave_up("rejected")
                 gone = real is state.lost or len(call.attempts) > sends
-                return _hand_over(outcome if gone else real, call, records)
+                return self._hand_over(outcome if gone else real, call, records)
+
+    def _hand_over(self, final: Ok[T] | Err, call: Call, records: Sequence[AttemptRecord]) -> T:
+        if isinstance(final, Ok):
+            return final.value
+        error = final.error
+        if call.classify is None:  # a client annotates once, for the whole call
+            annotate(error, records, by=id(self))
+        raise error
 
     async def _attempt(self, state: RetryState, proceed: Proceed, call: Call) -> Ok[Any] | Err:
         """Make one more attempt; the payment for one that was not sent is given back."""
@@ -257,18 +267,30 @@ def _record(number: int, outcome: Ok[Any] | Err, verdict: Verdict, waited: float
     return AttemptRecord(number, None, None, waited, verdict.blame.value, getattr(outcome.value, "status_code", None))
 
 
-def _hand_over(final: Ok[T] | Err, call: Call, records: Sequence[AttemptRecord]) -> T:
-    if isinstance(final, Ok):
-        return final.value
-    error = final.error
-    if call.classify is None:  # a client annotates once, for the whole call
-        annotate(error, records)
-    raise error
+class _Note(str):
+    """A note that says who has put it on the exception."""
+
+    __slots__ = ("by",)
+    by: int
 
 
-def annotate(error: BaseException, records: Sequence[AttemptRecord]) -> None:
-    """Put the attempts on an exception: as `.attempts`, and as notes where there was more than one."""
+def _note(record: AttemptRecord, by: int) -> _Note:
+    note = _Note(record)
+    note.by = by
+    return note
+
+
+def annotate(error: BaseException, records: Sequence[AttemptRecord], *, by: int = 0) -> None:
+    """Put the attempts on an exception: as `.attempts`, and as notes where there was more than one.
+
+    They take the place of those that the same one, known as `by`, has put on it before: one exception may end several
+    calls. Those of another, further in, stay.
+    """
     with contextlib.suppress(AttributeError):  # a frozen exception, or one with an attribute of that name
         error.attempts = tuple(records)  # type: ignore[attr-defined]
-        for record in records if len(records) > 1 else ():
-            error.add_note(str(record))
+        known: list[str] = getattr(error, "__notes__", [])
+        notes = [note for note in known if not (isinstance(note, _Note) and note.by == by)]
+        if len(records) > 1:
+            notes += [_note(record, by) for record in records]
+        if notes or known:
+            error.__notes__ = notes  # all at once: other threads may be at the same exception

@@ -251,6 +251,7 @@ class Sends:
             if branch is not taken and isinstance(branch.outcome, Ok) and call.discard is not None:
                 call.runtime.start(partial(_discard, branch.call, branch.outcome))
         call.verdict, call.why, call.covered = taken.call.verdict, taken.call.why, taken.call.covered
+        call.stopped_for = taken.call.stopped_for
         if isinstance(call, RoutedCall):
             call.tried = tuple(attempt.endpoint for attempt in call.attempts)
             call.fresh = taken.call.fresh  # type: ignore[attr-defined]  # a branch of a routed call is one

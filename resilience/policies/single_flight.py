@@ -14,6 +14,7 @@ from resilience.runtimes.entry import passed, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from types import TracebackType
 
     from resilience.core.call import Call
     from resilience.core.ports import Gate, Proceed
@@ -25,12 +26,14 @@ _leading: ContextVar[frozenset[tuple[int, Hashable]]] = ContextVar("resilience_l
 class Flight:
     """One call under way, and the gates of those who wait for its outcome; None when it has none to share."""
 
-    __slots__ = ("gates", "outcome", "over")
+    __slots__ = ("gates", "outcome", "over", "traceback")
 
     def __init__(self) -> None:
         self.gates: list[Gate] = []
         self.outcome: Ok[Any] | Err | None = None
         self.over = False
+        self.traceback: TracebackType | None = None
+        """Of the failure that is shared: down from the call that led."""
 
 
 class Flights:
@@ -108,20 +111,27 @@ class SingleFlight(Policy):
             if self.flights.wait(flight, gate) and not await gate.wait(call.remaining()):
                 raise passed(call.operation, Sent.NO)
             outcome = flight.outcome
-            if outcome is not None:
-                if isinstance(outcome, Err):
-                    raise outcome.error
-                return outcome.value
+            if outcome is None:
+                if call.remaining() <= 0:  # nothing is sent for who has no time for the answer
+                    raise passed(call.operation, Sent.NO)
+                continue
+            if isinstance(outcome, Err):
+                # Raised by each anew, it would gather the frames, and the arguments, of all that came before.
+                raise outcome.error.with_traceback(flight.traceback)
+            call.covered = outcome.failure
+            return outcome.value
 
     async def _lead(self, call: Call, proceed: Proceed, key: Hashable, flight: Flight) -> Any:  # noqa: ANN401
         outcome: Ok[Any] | Err | None = None
         try:
             reply = await proceed(call)
-            outcome = Ok(reply)
+            outcome = Ok(reply, call.covered)
         except Exception as error:
-            # Out of time means the time of this caller: others may have more.
-            if not (isinstance(error, TimeoutError) and call.remaining() <= 0):
+            # What it fails with for want of time is its own, whatever it is: others may have more time. A limit further
+            # in is everybody's.
+            if call.remaining() > 0 and call.stopped_for != call.deadline:
                 outcome = Err(error)
+                flight.traceback = error.__traceback__
             raise
         finally:
             self.flights.land(key, flight, outcome)

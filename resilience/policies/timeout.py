@@ -67,4 +67,4 @@ class Timeout(Policy):
             call.deadline = outer
             if inside is not call and runtime.now() < deadline:
                 call.verdict, call.why, call.sends_left = inside.verdict, inside.why, inside.sends_left
-                call.covered = inside.covered
+                call.covered, call.stopped_for = inside.covered, inside.stopped_for

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from fractions import Fraction
 
 import pytest
 
@@ -134,6 +135,66 @@ def test_sixty_four_threads_and_never_more_than_the_limit_inside():
     assert most[0] <= 4
     assert bulkhead.slots.taken == 0
     assert not bulkhead.slots.line.waiters
+
+
+class Kinds(dict):
+    """What the user's own table says of a kind; a line that is served while one stands in it."""
+
+    def __init__(self, **ranks):
+        super().__init__(ranks)
+        self.runtime = VirtualRuntime()
+        self.bulkhead = Bulkhead(1, queue=9, priority=self.__getitem__)
+
+    def play(self, *kinds):
+        """Let calls arrive in this order while one is inside; return what each came to."""
+
+        async def work(kind):
+            await self.runtime.sleep(1.0)
+            return kind
+
+        with on(self.runtime):
+            tasks = [self.runtime.spawn(lambda kind=kind: self.bulkhead.acall(work, kind)) for kind in kinds]
+            self.runtime.advance(100.0)
+        assert all(task.done for task in tasks)
+        assert (self.bulkhead.slots.taken, list(self.bulkhead.slots.line.waiters)) == (0, [])
+        return [task.result if task.error is None else task.error for task in tasks]
+
+
+@pytest.mark.parametrize("rank", [None, math.nan, "1", 1j, [1]])
+def test_a_rank_that_is_no_number_is_the_mistake_of_its_own_call(rank):
+    inside, one, other, fine = Kinds(inside=0, wrong=rank, fine=1).play("inside", "wrong", "wrong", "fine")
+    assert (inside, fine) == ("inside", "fine")
+    for error in (one, other):
+        assert isinstance(error, ConfigurationError)
+        assert (error.argument, error.expected) == ("priority", "a function that returns a number")
+        assert error.value is rank
+
+
+@pytest.mark.parametrize("rank", [-math.inf, math.inf, -1, 0.5, 10**400, True, Fraction(1, 3)])
+def test_any_number_is_a_rank(rank):
+    assert Kinds(inside=0, own=rank, fine=1).play("inside", "own", "fine") == ["inside", "own", "fine"]
+
+
+def test_what_a_priority_raises_its_own_call_gets():
+    inside, unknown, fine = Kinds(inside=0, fine=1).play("inside", "unknown", "fine")
+    assert isinstance(unknown, KeyError)
+    assert (inside, fine) == ("inside", "fine")
+
+
+class Moody(float):
+    """A number of somebody's own making."""
+
+    __hash__ = float.__hash__
+
+    def __eq__(self, other):
+        raise TypeError("not with that one")
+
+    __lt__ = __gt__ = __eq__
+
+
+def test_a_slot_is_handed_on_in_the_order_of_arrival_where_ranks_do_not_compare():
+    kinds = Kinds(inside=0, one=Moody(1), other=Moody(2))
+    assert kinds.play("inside", "one", "other") == ["inside", "one", "other"]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import math
 import threading
+import traceback
 
+import httpx
 import pytest
 
-from resilience.core.errors import ConfigurationError
+from resilience.core.errors import ConfigurationError, OverloadedError
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.chaos import Chaos
@@ -56,9 +58,70 @@ def test_faults_are_instances_types_or_made():
     error = ConnectionError("the same")
     with pytest.raises(ConnectionError) as caught:
         Chaos(1.0, fault=error).call(int)
-    assert caught.value is error
+    assert (type(caught.value), caught.value.args) == (ConnectionError, error.args)
     with pytest.raises(ConnectionError, match="made"):
         Chaos(1.0, fault=lambda: ConnectionError("made")).call(int)
+
+
+class OfACodeError(Exception):
+    """Does not copy: what it is made of is not what it says."""
+
+    def __init__(self, code):
+        super().__init__(f"error {code}")
+
+
+class OfAKeywordError(Exception):
+    """Does not copy at all."""
+
+    def __init__(self, message, *, code):
+        super().__init__(message)
+        self.code = code
+
+
+class OfItselfError(Exception):
+    """Says that it is its own copy."""
+
+    def __copy__(self):
+        return self
+
+
+FAULTS = [
+    ConnectionRefusedError(111, "refused"),
+    httpx.ConnectError("refused", request=httpx.Request("GET", "http://a")),
+    OverloadedError("full", service="a", retry_after=2.0),
+    OfACodeError(5),
+    OfAKeywordError("x", code=5),
+    OfItselfError("x"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+def test_a_fault_that_is_raised_again_and_again_is_as_new_each_time(fault):
+    pipeline = Pipeline(Retry(3, wait=0, on=Exception, budget=False), Chaos(1.0, fault=fault))
+    depths = set()
+    for _ in range(20):
+        with on(BlockingOnFakeTime()):
+            error = pipeline.outcome(int).error
+        assert type(error) is type(fault)
+        assert (str(error), error.args) == (str(fault), fault.args)
+        assert len(error.__notes__) == len(error.attempts) == 3
+        depths.add(len(traceback.extract_tb(error.__traceback__)))
+    assert len(depths) == 1
+
+
+def test_the_fault_itself_stays_as_it_was_given():
+    cause = KeyError("why")
+    fault = ConnectionError("on purpose")
+    fault.__cause__ = cause
+    fault.add_note("by hand")
+    error = Pipeline(Retry(2, wait=0, budget=False), Chaos(1.0, fault=fault)).outcome(int).error
+    error.add_note("more")
+    assert fault.__notes__ == ["by hand"]
+    assert error.__notes__ == ["by hand", "attempt 1: ConnectionError", "attempt 2: ConnectionError", "more"]
+    assert error.__cause__ is cause
+    assert error.__suppress_context__
+    assert fault.__traceback__ is None
+    assert not hasattr(fault, "attempts")
 
 
 def test_a_fault_comes_before_the_call_or_after_it():

@@ -1,5 +1,7 @@
 """What a caller of a retried function gets, when, and with which notes."""
 
+import copy
+import pickle
 import socket
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -169,6 +171,45 @@ def test_one_attempt_needs_no_notes(time):
     error = outcome(Retry(), Script(KeyError("x")))
     assert len(error.attempts) == 1
     assert not hasattr(error, "__notes__")
+
+
+def test_one_exception_that_ends_many_calls_has_the_notes_of_the_latest(time):
+    error = ConnectionError("the same each time")
+    error.add_note("somebody's own")
+    retry = Retry(2, wait=0.5, budget=False)
+    for _ in range(50):
+        assert outcome(retry, Script(error)) is error
+    assert error.__notes__ == [
+        "somebody's own",
+        "attempt 1: ConnectionError",
+        "attempt 2: ConnectionError, having waited 0.500 s",
+    ]
+    assert len(error.attempts) == 2
+    assert outcome(retry, Script(ValueError("first"), error)) is not error
+    for _ in range(2):
+        with deadline(0.25):
+            assert outcome(retry, Script(error)) is error
+        assert error.__notes__ == ["somebody's own"], "one attempt needs no notes"
+
+
+def test_notes_of_a_retry_further_in_stay(time):
+    error = ConnectionError("the same each time")
+    inner, outer = (Retry(2, wait=wait, budget=False) for wait in (0.5, 0.25))
+    for _ in range(5):
+        assert outcome(outer, inner(Script(error))) is error
+    assert error.__notes__ == [
+        "attempt 1: ConnectionError",
+        "attempt 2: ConnectionError, having waited 0.500 s",
+        "attempt 1: ConnectionError",
+        "attempt 2: ConnectionError, having waited 0.250 s",
+    ]
+
+
+def test_notes_travel(time):
+    error = outcome(Retry(2, wait=0.0), Script(ConnectionError("down")))
+    for there in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert there.__notes__ == error.__notes__
+        assert outcome(Retry(2, wait=0.0), Script(there)) is there
 
 
 def test_the_last_result(time):

@@ -1,20 +1,26 @@
 """SingleFlight: one call for all who ask the same at the same time, and what happens when that one is cut."""
 
 import threading
+import traceback
 
 import anyio
 import pytest
 
 from resilience.core.call import Call, ambient
-from resilience.core.errors import ConfigurationError, DeadlineExceededError
-from resilience.core.outcome import Sent
+from resilience.core.errors import ConfigurationError, DeadlineExceededError, OverloadedError
+from resilience.core.outcome import Ok, Sent
 from resilience.pipeline import Pipeline
+from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.fallback import Fallback
+from resilience.policies.hedge import Hedge
 from resilience.policies.policy import Policy
+from resilience.policies.rate_limit import RateLimit
+from resilience.policies.retry import Retry
 from resilience.policies.single_flight import Flights, SingleFlight
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING
-from resilience.runtimes.entry import deadline
+from resilience.runtimes.entry import chain_for, deadline
 from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 from tests.composition.cancelling import on_anyio, on_asyncio, on_virtual_time
 from tests.composition.fake_time import BlockingOnFakeTime, on
@@ -211,7 +217,8 @@ def test_a_timeout_outside_cuts_a_follower():
         (1.0, TimeoutError, False),
         (0.5, TimeoutError, False),
         (0.25, TimeoutError, True),
-        (1.0, KeyError, True),
+        (1.0, KeyError, False),
+        (0.25, KeyError, True),
     ],
 )
 def test_what_a_leader_raises_because_its_time_is_up_is_its_own(took, kind, shared):
@@ -228,6 +235,190 @@ def test_what_a_leader_raises_because_its_time_is_up_is_its_own(took, kind, shar
         single.call(function)
     assert seen[0].over
     assert (seen[0].outcome is not None) is shared
+
+
+class Busy(Source):
+    """Fails until so many seconds have passed."""
+
+    def __init__(self, runtime, seconds):
+        super().__init__(runtime)
+        self.until = runtime.now() + seconds
+
+    async def __call__(self, *args):
+        self.result = ConnectionError("busy") if self.runtime.now() < self.until else "reply"
+        return (await super().__call__(*args))[0]
+
+
+def led(pipeline, source, *, leader, follower=50.0):
+    """Have one call lead with so many seconds, and another follow; no policy further out cuts them. What they got."""
+    runtime = source.runtime
+    chain = chain_for(pipeline, blocking=False)
+
+    def ask(seconds):
+        return runtime.spawn(lambda: chain(Call(runtime, (source, (), {}), now, now + seconds, "source")))
+
+    now = runtime.now()
+    with on(runtime):
+        tasks = [ask(leader), ask(follower)]
+        runtime.advance(100.0)
+    return [task.result if task.error is None else task.error for task in tasks]
+
+
+@pytest.mark.parametrize("outside", [(), (Timeout(60.0),), (Retry(2),), (Hedge(after=60.0, budget=False),)])
+def test_a_leader_whose_time_is_up_in_a_line_keeps_that_to_itself(outside):
+    runtime, bulkhead = VirtualRuntime(), Bulkhead(1, queue=5)
+    with on(runtime):
+        runtime.spawn(lambda: bulkhead.acall(runtime.sleep, 5.0))
+        runtime.advance(0.1)
+    failed, answered = led(Pipeline(SingleFlight(), *outside, bulkhead), Source(runtime), leader=0.5)
+    assert isinstance(failed, OverloadedError)
+    assert answered == ["reply", 1]
+
+
+@pytest.mark.parametrize("outside", [(), (Timeout(60.0),), (Retry(9, wait=4.0),), (Hedge(after=60.0, budget=False),)])
+def test_a_leader_that_has_no_time_for_another_attempt_keeps_that_to_itself(outside):
+    source = Busy(VirtualRuntime(), 1.5)
+    failed, answered = led(Pipeline(SingleFlight(), *outside, Retry(9, wait=4.0, budget=False)), source, leader=3.0)
+    assert isinstance(failed, ConnectionError)
+    assert answered == "reply"
+
+
+def test_a_leader_whose_turn_comes_after_its_deadline_keeps_that_to_itself():
+    runtime, rate = VirtualRuntime(), RateLimit(0.1, wait=60.0)
+    pipeline = Pipeline(SingleFlight(), Bulkhead(1, queue=5), rate)
+    with on(runtime):
+        runtime.spawn(lambda: rate.acall(runtime.sleep, 0.0))
+        runtime.spawn(lambda: pipeline.policies[1].acall(runtime.sleep, 1.0))
+        runtime.advance(0.5)
+    failed, answered = led(pipeline, Source(runtime), leader=5.0)
+    assert isinstance(failed, OverloadedError)
+    assert "exceeds" in str(failed)
+    assert answered == ["reply", 1]
+
+
+@pytest.mark.parametrize("leader", [3.0, 30.0])
+def test_an_attempt_that_had_too_little_time_says_nothing_about_the_next(leader):
+    """The inner one stops for the limit of an attempt; the outer goes on, and fails for another reason."""
+    pipeline = Pipeline(SingleFlight(), Retry(2, wait=0.0, budget=False), Retry(2, wait=leader - 1.0, budget=False))
+    source = Source(VirtualRuntime(), ConnectionError("down"))
+    failed, also = led(pipeline, source, leader=leader)
+    assert failed is also
+    assert len(source.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [(Timeout(0.5),), (Timeout(1.5), Retry(9, wait=2.0, budget=False)), (Timeout(0.5), Bulkhead(1, queue=5))],
+)
+def test_a_limit_further_in_is_everybodys(inside):
+    """Else all would fail with it one after the other."""
+    runtime = VirtualRuntime()
+    source = Source(runtime, ConnectionError("down"))
+    if len(inside) > 1 and isinstance(inside[1], Bulkhead):
+        with on(runtime):
+            runtime.spawn(lambda: inside[1].acall(runtime.sleep, 5.0))
+            runtime.advance(0.1)
+    failed, also = led(Pipeline(SingleFlight(), *inside), source, leader=40.0)
+    assert isinstance(failed, Exception)
+    assert failed is also
+
+
+@pytest.mark.parametrize(
+    ("inside", "shared"),
+    [((), False), ((Timeout(60.0),), False), ((Timeout(1.5),), True)],
+)
+def test_in_threads_too_a_leader_without_time_for_another_attempt_keeps_that_to_itself(inside, shared):
+    runtime, single, seen = BlockingOnFakeTime(), SingleFlight(), []
+    pipeline = Pipeline(single, *inside, Retry(9, wait=4.0, budget=False))
+
+    def function():
+        seen.extend(single.flights._flights.values())
+        runtime.clock += 1.0
+        raise ConnectionError("down")
+
+    with on(runtime), deadline(3.0), pytest.raises(ConnectionError):
+        pipeline.call(function)
+    assert len(seen) == 1
+    assert (seen[0].outcome is not None) is shared
+
+
+def test_a_follower_without_time_does_not_lead():
+    runtime, single, calls = BlockingOnFakeTime(), SingleFlight(), []
+    errors = []
+
+    def function():
+        calls.append(1)
+        while not next(iter(single.flights._flights.values())).gates:
+            threading.Event().wait(1e-3)
+        runtime.clock += 1000.0  # nobody has any time left
+        raise ConnectionError("down")
+
+    def ask():
+        with on(runtime), deadline(500.0):
+            try:
+                single.call(function)
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1]
+    assert sorted(type(error).__name__ for error in errors) == ["ConnectionError", "DeadlineExceededError"]
+    assert next(error for error in errors if isinstance(error, TimeoutError)).sent is Sent.NO
+
+
+def test_all_are_told_that_a_fallback_has_answered():
+    source = Source(VirtualRuntime(), ConnectionError("down"))
+    runtime, pipeline = source.runtime, Pipeline(SingleFlight(), Fallback("default"))
+    with on(runtime):
+        tasks = [runtime.spawn(lambda: pipeline.aoutcome(source)) for _ in range(3)]
+        runtime.advance(10.0)
+    assert [task.result for task in tasks] == [Ok("default", source.result)] * 3
+    assert len(source.calls) == 1
+
+
+def test_who_follows_a_call_that_was_answered_is_told_of_no_fallback():
+    source = Source(VirtualRuntime())
+    runtime, pipeline = source.runtime, Pipeline(SingleFlight(), Fallback("default"))
+    with on(runtime):
+        tasks = [runtime.spawn(lambda: pipeline.aoutcome(source)) for _ in range(2)]
+        runtime.advance(10.0)
+    assert [task.result for task in tasks] == [Ok(["reply", 1])] * 2
+
+
+def test_one_failure_for_many_does_not_grow_with_them():
+    lengths = set()
+    for callers in (2, 3, 50):
+        source = Busy(VirtualRuntime(), 60.0)
+        errors = together(Pipeline(Retry(2, wait=0.0, budget=False), SingleFlight()), source, *[()] * callers)
+        assert len(source.calls) == 2
+        assert set(errors) == {source.result}
+        assert source.result.__notes__ == ["attempt 1: ConnectionError", "attempt 2: ConnectionError"]
+        lengths.add(len(traceback.extract_tb(source.result.__traceback__)))
+    assert len(lengths) == 1
+
+
+def test_who_follows_sees_where_the_leader_failed():
+    source = Source(VirtualRuntime(), ConnectionError("down"))
+    single, seen = SingleFlight(), []
+
+    async def ask():
+        try:
+            await single.acall(source)
+        except ConnectionError as error:
+            seen.append([frame.name for frame in traceback.extract_tb(error.__traceback__)])
+
+    with on(source.runtime):
+        for _ in range(2):
+            source.runtime.spawn(ask)
+        source.runtime.advance(10.0)
+    for names in seen:
+        assert names[0] == "ask"
+        assert names[-2:] == ["_lead", "__call__"]
+    assert len(seen[0]) == len(seen[1])
 
 
 def test_a_thread_that_follows_waits_until_its_deadline_only():
