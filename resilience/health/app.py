@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds
-from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, readiness
+from resilience.health.lifespan import Lifespan
+from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, readiness, service_name
 from resilience.runtimes.termination import Termination
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ _REASONS = {200: "200 OK", 404: "404 Not Found", 405: "405 Method Not Allowed", 
 class App:
     """Answers `/livez` and `/readyz`; everything else goes to `app`. ASGI as it is, WSGI as ``App(app).wsgi``.
 
-    `requires`: services this one cannot do without, each with the client that calls it
-    (``{"payments:9000": client}``): ready only while at least one endpoint of each can be called, by what the client
+    `requires`: services this one cannot do without, named as in a client's `services`, each with the client that calls
+    it (``{"payments:9000": client}``): ready only while at least one endpoint of each can be called, by what the client
     knows. `grace`: seconds from SIGTERM, with `/readyz` failing and everything still served, until the server is told:
     as long as it takes until nobody sends new calls (two probes, and what caches the answer). `finish`: where no server
     handles SIGTERM, seconds for what is still in flight then. `about`: ``version``, ``serviceId`` … for the answers.
@@ -54,11 +55,16 @@ class App:
         for argument, path in (("live", live), ("ready", ready)):
             if not isinstance(path, str) or not path.startswith("/"):
                 raise ConfigurationError(argument, path, 'a path that begins with "/"')
-        self._requires = dict(requires or {})
-        for name, client in self._requires.items():
+        self._requires: dict[str, Knowing] = {}
+        for given, client in (requires or {}).items():
+            name = service_name("requires", given)
+            if name in self._requires:
+                argument, expected = "requires", f"{name!r} once, whatever its spelling"
+                raise ConfigurationError(argument, given, expected)
             if not callable(getattr(client, "status", None)):
                 argument, expected = f"requires[{name!r}]", "a client: an object with `status`"
                 raise ConfigurationError(argument, client, expected)
+            self._requires[name] = client
         self._app = app
         self._paths = {live: self.live, ready: self.ready}
         self._about = dict(about or {})
@@ -117,7 +123,7 @@ class App:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        answer = self._answer(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        answer = self._answer(scope["method"], self._path(scope)) if scope["type"] == "http" else None
         if answer is None:
             if self._app is not None:
                 await self._serve(scope, receive, send)
@@ -126,6 +132,12 @@ class App:
         encoded = [(name.encode(), value.encode()) for name, value in headers]
         await send({"type": "http.response.start", "status": status, "headers": encoded})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _path(self, scope: Scope) -> str:
+        # ASGI's path begins with `root_path`, where the server or a mount has one; some servers leave it out.
+        path: str = scope["path"]
+        root = (scope.get("root_path") or "").rstrip("/")
+        return path if path in self._paths or not path.startswith(f"{root}/") else path[len(root) :]
 
     def _closing(
         self, answer: tuple[int, bytes, list[tuple[str, str]]], *, of_http_1: bool
@@ -153,25 +165,11 @@ class App:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         waiting, self.started = self.started, False
 
-        async def heard(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self.started = self.started or waiting
-                self.handle_sigterm()
-            await send(message)
+        def serving() -> None:
+            self.started = self.started or waiting
+            self.handle_sigterm()
 
-        if self._app is not None:
-            try:
-                await self._app(scope, receive, heard)
-            except BaseException:
-                self.started = self.started or waiting  # an application without a lifespan
-                self.handle_sigterm()
-                raise
-            return
-        while True:
-            message = await receive()
-            await heard({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+        await Lifespan(receive, send, serving).of(self._app, scope)
 
     # WSGI.
 

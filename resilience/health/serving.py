@@ -7,15 +7,22 @@ The form is that of the health check draft for HTTP APIs (draft-inadarei-api-hea
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from resilience.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEDIA_TYPE = "application/health+json"
 OK, UNAVAILABLE = 200, 503
+_NAME = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<ipv6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,9}))?")
+_FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_MOST_PORTS = 65_535
 
 
 class Knowing(Protocol):
@@ -79,16 +86,68 @@ def readiness(*, started: bool, draining: bool, requires: Mapping[str, Knowing])
 
 
 def dependency(name: str, client: Knowing) -> Finding:
-    """Say what a client knows of a service, as ``host`` or ``host:port``; nothing is asked of the service itself.
+    """Say what a client knows of a service, named as by `service_name`; nothing is asked of the service itself.
 
-    Never called yet is a pass: a replica that waits for its first call to learn would never get one.
+    Never called yet is a pass: a replica that waits for its first call to learn would never get one. Called at other
+    ports only is a warning: the name may be a slip. A `status` that raises is a failure.
     """
-    services = client.status().services
-    met = [service for key, service in services.items() if name in {key, key.rpartition(":")[0]}]
-    if not met:
-        return Finding("pass", "not called yet")
-    findings = [_of(service) for service in met]
-    return max(findings, key=lambda finding: ("pass", "warn", "fail").index(finding.status))
+    host, port = _split(name)
+    try:
+        known = [(*_split(key), service) for key, service in client.status().services.items()]
+        findings = [_of(service) for named, at, service in known if named == host and port in {"", at}]
+    except Exception as error:  # noqa: BLE001 - the probe wants an answer, whatever somebody's `status` does
+        return Finding("fail", f"status() raised {type(error).__name__}")  # what it says is not for strangers
+    if findings:
+        return max(findings, key=lambda finding: ("pass", "warn", "fail").index(finding.status))
+    elsewhere = sorted(at for named, at, _ in known if named == host and at)
+    if elsewhere:
+        return Finding("warn", f"not called yet, but at port {', '.join(elsewhere)}")
+    return Finding("pass", "not called yet")
+
+
+def service_name(argument: str, value: object) -> str:
+    """Return ``host`` or ``host:port`` in one spelling, lower case and with brackets around an IPv6 address.
+
+    Raises ConfigurationError naming `argument` for what is no name of a service. A name beyond ASCII is none here: what
+    it is on the wire (``xn--…``), and so in `status`, whoever encodes it decides.
+    """
+    expected = "names like 'host' or 'host:port', in ASCII"
+    if not isinstance(value, str):
+        raise ConfigurationError(argument, value, expected)
+    found = _NAME.fullmatch(value if _ipv6(value) is None else f"[{value}]")
+    if found is None or not (_is_name(found["name"]) if found["name"] else _ipv6(found["ipv6"])):
+        shown = value.rpartition("@")[2].partition("?")[0]  # never a password
+        raise ConfigurationError(argument, shown, expected)
+    if found["port"] is not None and not 0 < int(found["port"]) <= _MOST_PORTS:
+        raise ConfigurationError(argument, value, expected)
+    host, port = _split(found[0])
+    return f"{host}:{int(port)}" if port else host
+
+
+def _is_name(text: str) -> bool:
+    if _FOUR_NUMBERS.fullmatch(text) is None:
+        return True
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:  # 10.0.0.999
+        return False
+    return True
+
+
+def _ipv6(text: str) -> str | None:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        return None
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return host and port ("" for none); of the ways to write an IPv6 address, the shortest."""
+    host, colon, port = name.lower().rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = name.lower(), ""
+    address = _ipv6(host[1:-1]) if host.startswith("[") else None
+    return (host if address is None else f"[{address}]"), port
 
 
 def _of(service: Any) -> Finding:  # noqa: ANN401 - a ServiceStatus

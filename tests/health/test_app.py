@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import threading
+from types import SimpleNamespace
 from typing import Any
 
-import anyio
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import resilience
 from resilience.health import App
 
 BASE = "http://server"
+KNOWS_NOTHING = SimpleNamespace(status=lambda: SimpleNamespace(services={}))
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -113,6 +115,62 @@ async def test_what_it_requires_counts_by_what_its_client_knows(kind: str) -> No
         assert (await served.get("/livez")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("DB", "db"),
+        ("db:080", "db:80"),
+        ("Db:80", "db:80"),
+        ("[::1]", "[::1]"),
+        ("0::1", "[::1]"),
+        ("[::1]:80", "[::1]:80"),
+    ],
+)
+def test_a_requirement_is_found_however_it_is_spelled(name: str, shown: str) -> None:
+    down = httpx.MockTransport(lambda _request: httpx.Response(503))
+    service = resilience.Service(retry=None, circuit=resilience.CircuitBreaker(minimum_calls=1, consecutive_failures=1))
+    with resilience.Client(transport=down, defaults=service) as client:
+        app = App(requires={name: client})
+        for url in ("http://dB/", "http://[0:0::1]/"):
+            client.get(url)
+        assert app.ready().output == f"cannot do without {shown}"
+
+
+async def test_a_requirement_that_raises_is_a_failure_and_no_error(kind: str) -> None:
+    class Broken:
+        def status(self) -> Any:
+            raise RuntimeError("with a secret")
+
+    ready = await Served(kind, requires={"db": Broken()}).get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["checks"] == {"db": [{"status": "fail", "output": "status() raised RuntimeError"}]}
+
+
+@pytest.mark.parametrize("path", ["/api/livez", "/livez"], ids=["with its root", "without"])
+@pytest.mark.parametrize("root", ["/api", "/api/"])
+@pytest.mark.parametrize("inner", [hello, None], ids=["in front", "alone"])
+async def test_below_a_root_path_its_paths_are_found(path: str, root: str, inner: Any) -> None:
+    transport = httpx.ASGITransport(App(inner), root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        assert (await client.get(path)).json() == {"status": "pass"}
+        other = await client.get("/apilivez")
+        assert (other.status_code, other.text) == ((200, "/apilivez") if inner else (404, ""))
+
+
+async def test_a_root_path_is_the_applications_to_see() -> None:
+    transport = httpx.ASGITransport(App(hello), root_path="/api")
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        assert (await client.get("/api/x")).text == "/api/x"
+
+
+@pytest.mark.parametrize("inner", [hello, None], ids=["in front", "alone"])
+async def test_it_can_be_mounted(inner: Any) -> None:
+    outer = Starlette(routes=[Mount("/health", App(inner))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url=BASE) as client:
+        for path in ("/health/livez", "/health/readyz"):
+            assert (await client.get(path)).json() == {"status": "pass"}
+
+
 async def test_over_http_2_nothing_is_said_of_the_connection() -> None:
     app = App(hello)
     app.drain()
@@ -125,81 +183,6 @@ async def test_over_http_2_nothing_is_said_of_the_connection() -> None:
         await app({"type": "http", "http_version": "2", "method": "GET", "path": path}, None, send)  # type: ignore[arg-type]
     headers = [dict(message["headers"]) for message in sent if "headers" in message]
     assert [found.get(b"connection") for found in headers] == [b"keep-alive", None]
-
-
-# The lifespan.
-
-
-async def live_through(app: App, messages: list[str]) -> list[str]:
-    sent: list[str] = []
-    left = iter(messages)
-
-    async def receive() -> Any:
-        return {"type": f"lifespan.{next(left)}"}
-
-    async def send(message: Any) -> None:
-        sent.append(message["type"])
-
-    await app({"type": "lifespan"}, receive, send)
-    return sent
-
-
-@pytest.fixture
-def untouched() -> Any:
-    """SIGTERM is handled after the test as before it."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-async def test_ready_begins_when_startup_is_complete(untouched: Any) -> None:
-    seen: list[int] = []
-
-    async def inner(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        seen.append(app.ready().code)
-        await send({"type": "lifespan.startup.complete"})
-        seen.append(app.ready().code)
-
-    app = App(inner)
-    assert await live_through(app, ["startup"]) == ["lifespan.startup.complete"]
-    assert seen == [503, 200]
-
-
-async def test_a_failed_startup_never_is_ready(untouched: Any) -> None:
-    async def inner(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "lifespan.startup.failed", "message": "no"})
-
-    app = App(inner)
-    await live_through(app, ["startup"])
-    assert app.ready().code == 503
-
-
-async def test_an_application_without_a_lifespan_is_ready_at_once(untouched: Any) -> None:
-    app = App(hello)
-    with pytest.raises(AssertionError):
-        await live_through(app, ["startup"])
-    assert app.ready().code == 200
-
-
-async def test_alone_it_has_a_lifespan_of_its_own(untouched: Any) -> None:
-    app = App()
-    assert await live_through(app, ["startup", "shutdown"]) == [
-        "lifespan.startup.complete",
-        "lifespan.shutdown.complete",
-    ]
-    assert app.ready().code == 200
-
-
-async def test_sigterm_makes_ready_fail_first_and_is_then_passed_on(untouched: Any) -> None:
-    passed = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: passed.set())
-    app = App(grace=0)
-    await live_through(app, ["startup", "shutdown"])
-    signal.raise_signal(signal.SIGTERM)
-    assert app.draining
-    while not passed.is_set():
-        await anyio.lowlevel.checkpoint()
 
 
 # In flight.
@@ -258,6 +241,8 @@ async def test_what_is_nobodys_is_left_alone() -> None:
         ("grace", {"grace": -1}),
         ("finish", {"finish": float("inf")}),
         ("requires", {"requires": {"payments": "client"}}),
+        ("requires", {"requires": {"http://payments": KNOWS_NOTHING}}),
+        ("requires.*once", {"requires": {"payments": KNOWS_NOTHING, "Payments": KNOWS_NOTHING}}),
     ],
 )
 def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:

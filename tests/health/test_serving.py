@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.health.serving import ALIVE, Finding, Report, dependency, readiness
+from resilience.core.errors import ConfigurationError
+from resilience.health.serving import ALIVE, Finding, Report, dependency, readiness, service_name
+from resilience.http.origins import checked_name
 
 
 class Client:
@@ -112,3 +114,60 @@ def test_a_dependency_may_be_an_address() -> None:
     client._services["[fd00::1]:80"] = SimpleNamespace(endpoints=[])
     assert dependency("[fd00::1]", client).status == "fail"
     assert dependency("[fd00::1]:80", client).status == "fail"
+
+
+def test_what_is_called_at_another_port_alone_is_a_warning() -> None:
+    client = Client(db=[()])
+    client._services["db:443"] = client._services["db:80"]
+    assert dependency("db:8080", client) == Finding("warn", "not called yet, but at port 443, 80")
+    assert dependency("dbb:80", client) == Finding("pass", "not called yet")
+
+
+def test_what_knows_its_services_without_ports_is_a_source_too() -> None:
+    client = Client()
+    client._services["Kafka"] = SimpleNamespace(endpoints=[])
+    assert dependency("kafka", client).status == "fail"
+    assert dependency("kafka:9092", client) == Finding("pass", "not called yet")
+
+
+def test_who_cannot_say_what_it_knows_is_a_failure_that_tells_no_secrets() -> None:
+    client = Client(a=[()])
+    client._services["a:80"] = SimpleNamespace()
+    assert dependency("a", client) == Finding("fail", "status() raised AttributeError")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", ":80", "http://db", "db/x", "db?", "db#x", "a b", "db:0", "db:65536", "db:http", "db:", "a:b:80",
+     "10.0.0.999", "[]", "[db]", "[::1", "::1]", "[10.0.0.1]", "[::1]80", "db\n", "bücher", "db:\u0663", 3, None],
+)  # fmt: skip
+def test_what_is_no_name(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^requires=.*'host:port'"):
+        service_name("requires", value)
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        service_name("requires", "http://me:secret@db?token=secret")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["::1", "0::1", "[::1]", "[0:0::1]"])
+def test_an_ipv6_address_has_one_spelling(value: str) -> None:
+    assert service_name("requires", value) == "[::1]"
+    if value.startswith("["):
+        assert service_name("requires", f"{value}:080") == "[::1]:80"
+
+
+labels = st.text(st.sampled_from("aB9-_."), min_size=1, max_size=12)
+ipv4 = st.ip_addresses(v=4).map(str)
+ports = st.just("") | st.integers(1, 65_535).map(lambda port: f":{port}")
+
+
+@given(st.builds(str.__add__, labels | ipv4, ports))
+def test_a_service_is_named_as_clients_name_it(name: str) -> None:
+    try:
+        expected = checked_name(name)
+    except ConfigurationError:
+        return  # httpx calls no such host
+    assert service_name("requires", name) == expected

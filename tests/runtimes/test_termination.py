@@ -101,3 +101,49 @@ def test_where_nobody_handles_it_the_process_ends_when_it_is_idle(
     )
     assert done.stdout.split("\n")[:-1] == said, done.stderr
     assert done.returncode == code
+
+
+HURRIED = """
+import signal, sys, threading
+from resilience.runtimes.termination import Termination
+
+looked, let_go = threading.Event(), threading.Event()
+
+def idle():
+    looked.set()
+    return let_go.is_set()
+
+handlers = {"ignored": signal.SIG_IGN, "default": signal.SIG_DFL}
+signal.signal(signal.SIGTERM, handlers[sys.argv[1]])
+Termination(lambda: print("begun", flush=True), idle, grace=float(sys.argv[2]), limit=1e6).install()
+for number in range(int(sys.argv[3])):
+    signal.raise_signal(signal.SIGTERM)
+    print("heard", flush=True)
+    if sys.argv[1] == "default" and (number == 1 or float(sys.argv[2]) == 0):
+        looked.wait()
+print("in flight", flush=True)
+if sys.argv[1] == "default":
+    let_go.set()
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "grace", "signals", "said", "code"),
+    [
+        ("default", "1e6", 2, ["begun", "heard", "heard", "in flight"], -signal.SIGTERM),
+        ("default", "1e6", 3, ["begun", "heard", "heard"], -signal.SIGTERM),
+        ("default", "0", 2, ["begun", "heard", "heard", "in flight"], -signal.SIGTERM),
+        ("ignored", "1e6", 3, ["begun", "heard", "heard", "heard", "in flight"], 0),
+    ],
+    ids=["the second ends the grace", "the third ends the process", "after the grace", "ignored"],
+)
+def test_where_nobody_handles_it_a_second_signal_still_waits_for_what_is_in_flight(
+    handler: str, grace: str, signals: int, said: list[str], code: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HURRIED, handler, grace, str(signals)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:-1] == said, done.stderr
+    assert done.returncode == code
