@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.scenarios import SCENARIOS, Scenario
-from benchmarks.scoreboard.standing import Standing, betters, dominated, spread, standing
+from benchmarks.scoreboard.standing import WIDEST, Standing, betters, spread, standing
 from benchmarks.scoreboard.subjects import CONTROL, OURS, SUBJECTS
 
 if TYPE_CHECKING:
@@ -26,16 +26,23 @@ class Section:
     standings: dict[str, Standing]
 
     def first(self, subject: str) -> bool:
-        """Tell whether nobody is better by more than the noise for the same sends."""
-        return not betters(self.standings[subject], self.rivals, self.noise)
+        """Tell whether nobody is better by more than the noise for the same sends, where that means anything."""
+        return self.ranked and not self.betters(subject)
 
     def betters(self, subject: str) -> list[str]:
-        """Name those who are."""
+        """Name those who are better, the best first."""
         return betters(self.standings[subject], self.rivals, self.noise)
 
-    def beyond(self, subject: str) -> list[str]:
-        """Name those beyond whom the subject is not on the frontier of success × amplification."""
-        return dominated(self.standings[subject], self.rivals, self.noise)
+    @property
+    def ranked(self) -> bool:
+        """Whether the twins were close enough for anybody to be called first."""
+        return self.noise <= WIDEST
+
+    @property
+    def rounds(self) -> str:
+        """How many rounds count: `6`, or `5–6` when the noise rule has dropped some of some subjects."""
+        counts = [0 if it.noisy else it.rounds for it in self.standings.values()]
+        return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
 
     @property
     def rivals(self) -> list[Standing]:

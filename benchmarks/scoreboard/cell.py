@@ -69,7 +69,8 @@ def _measure(scenario_name: str, subject_name: str, round_: int, seeds: str) -> 
                 **loaded,
             )
     head = {"scenario": scenario_name, "subject": subject_name, "round": round_, "seeds": seeds, "seed": seed}
-    return {**head, **row(scenario, evidence)}
+    front = {"front": "aiohttp"} if subject.proxy else {}
+    return {**head, **front, **row(scenario, evidence)}
 
 
 def _load(

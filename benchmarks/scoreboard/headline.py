@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.subjects import CONTROL, SUBJECTS
-from benchmarks.scoreboard.table import cell
+from benchmarks.scoreboard.table import apart, cell
+from benchmarks.scoreboard.wording import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,12 @@ def headline(sections: Sequence[Section], *, all_of_ours: bool) -> str:
         and (all_of_ours or not subject.ours or name in OURS)
         and any(name in section.standings for section in sections)
     ]
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    lines = ["| | rounds, A/A spread | " + " | ".join(names) + " |", "|---|" + "--:|" * (len(names) + 1)]
     for section in sections:
         cells = [cell(section, name, _percent) for name in names]
-        lines.append(f"| {section.scenario.name.replace('-', '&#8209;')} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {section.scenario.name.replace('-', '&#8209;')} | {apart(section)} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -49,8 +52,8 @@ def insert(document: Path, sections: Sequence[Section], folder: Path, *, all_of_
     way = Path(os.path.relpath(folder, document.parent)).as_posix()
     block = [
         headline(sections, all_of_ours=all_of_ours),
-        "Per cent of the calls answered in time, and requests sent per call. Bold: nobody has more in time, by more than "
-        "what twins differ by, for as many sends or fewer. ~: measured under noise only.",
+        f"Per cent of the calls answered in time, and requests sent per call. Bold: {FIRST}. ~: measured under noise only."
+        + ("" if all_of_ours else _left_out(sections)),
         *(
             f"![{s.scenario.name}: {s.scenario.title}]({way}/{s.scenario.name}.png)"
             for s in sections
@@ -58,6 +61,16 @@ def insert(document: Path, sections: Sequence[Section], folder: Path, *, all_of_
         ),
     ]
     document.write_text("\n\n".join([before + BEGIN, *block, END + after]), encoding="utf-8")
+
+
+def _left_out(sections: Sequence[Section]) -> str:
+    """Say which of ours the reader does not see here, and where they are."""
+    names = [
+        name
+        for name, subject in SUBJECTS.items()
+        if subject.ours and name not in {CONTROL, *OURS} and any(name in section.standings for section in sections)
+    ]
+    return f" In the documentation's table only: {' and '.join(names)}." if names else ""
 
 
 def _percent(share: float) -> str:

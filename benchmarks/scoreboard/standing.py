@@ -18,6 +18,8 @@ ALIKE = 0.02
 """Sends per call by which two subjects may differ and count as equal."""
 FINEST = 0.002
 """Share of the calls below which a difference means nothing, whatever the A/A control says: two calls in a thousand."""
+WIDEST = 0.02
+"""A/A spread above which nobody is called first: twins that far apart say that a round of this scenario is a draw of lots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,6 @@ class Standing:
     p50: float
     p99: float
     settled_p99: float
-    goodput: float
-    """Calls answered per second of the fault."""
     sends: float
     """Requests the servers read per call, over the whole cell; of several tiers, the most."""
     sends_during: float
@@ -53,7 +53,7 @@ class Standing:
     proxy_cpu: float
     errors: Mapping[str, int]
     windows: Sequence[tuple[float, float, float, float, float]]
-    """Due, answered, in time (shares of the due), median and p99 of each window."""
+    """Due (in all rounds), answered, in time (shares of the due), median and p99 of each window."""
 
 
 def standing(subject: str, rows: Sequence[Row]) -> Standing | None:
@@ -85,7 +85,6 @@ def standing(subject: str, rows: Sequence[Row]) -> Standing | None:
         p50=middle("p50"),
         p99=middle("p99"),
         settled_p99=middle("settled_p99"),
-        goodput=statistics.fmean(row["during"]["goodput"] for row in counted),
         sends=mean("sends"),
         sends_during=mean("sends_during"),
         duplicated=sum(row["duplicated"] for row in rows),
@@ -126,28 +125,26 @@ def spread(rows: Iterable[Row], one: str, other: str) -> float:
 
 
 def betters(mine: Standing, all_: Iterable[Standing], noise: float) -> list[str]:
-    """Who has more calls in time by more than the noise, with as many sends per call or fewer."""
-    return [
-        it.subject
+    """Who has more calls in time by more than the noise, with as many sends per call or fewer; the best first.
+
+    Who has nobody there is first or tied within the A/A spread on success within the objective, among the subjects of
+    equal or lower amplification.
+    """
+    found = [
+        it
         for it in all_
         if it.subject != mine.subject
         and not it.noisy
         and it.sends <= mine.sends + ALIKE
         and it.within > mine.within + noise
     ]
+    return [it.subject for it in sorted(found, key=lambda it: -it.within)]
 
 
-def dominated(mine: Standing, all_: Iterable[Standing], noise: float) -> list[str]:
-    """Who is beyond the frontier of success × amplification: as good on both, better on one by more than the noise."""
-    return [
-        it.subject
-        for it in all_
-        if it.subject != mine.subject
-        and not it.noisy
-        and it.sends <= mine.sends + ALIKE
-        and it.success >= mine.success - noise
-        and (it.success > mine.success + noise)
-    ]
+def goodput(mine: Standing, since: float, until: float) -> float:
+    """Count the GETs answered in time, per second: of those due between two instants, which are edges of windows."""
+    inside = [it for index, it in enumerate(mine.windows) if since <= index * WINDOW < until]
+    return sum(due * in_time for due, _, in_time, _, _ in inside) / mine.rounds / (until - since)
 
 
 def seconds(index: int) -> float:

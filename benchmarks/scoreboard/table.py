@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard.scenarios import LAG_LIMIT
 from benchmarks.scoreboard.subjects import CONTROL, SUBJECTS
-from benchmarks.scoreboard.wording import HEADER, MEANING, about, again, line, percent
+from benchmarks.scoreboard.wording import AGAIN, FIRST, HEADER, MEANING, TOO_WIDE, about, again, line, percent, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +26,15 @@ RULE = (
 def headline(sections: Sequence[Section]) -> str:
     """Calls in time and sends per call: a row per scenario, a column per subject."""
     names = [name for name in SUBJECTS if name != CONTROL and any(name in section.standings for section in sections)]
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
-    for section in sections:
-        cells = [cell(section, name) for name in names]
-        lines.append(f"| {section.scenario.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return _rows(
+        ("", "rounds, A/A spread", *names),
+        ([section.scenario.name, apart(section), *(cell(section, name) for name in names)] for section in sections),
+    )
+
+
+def apart(section: Section) -> str:
+    """Write how many rounds count and how far the twins were apart, and what follows when that is far."""
+    return rounds(section) + ("" if section.ranked else f"<br>{TOO_WIDE}")
 
 
 def cell(section: Section, name: str, percent: Callable[[float], str] = percent) -> str:
@@ -54,15 +58,15 @@ def markdown(sections: Sequence[Section], kept: Sequence[Promise], circumstances
         RULE,
         "## Calls answered in time, %, and sends per call",
         headline(sections),
-        "Bold: nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. "
-        "~: the noise rule dropped every round of this cell; the number is for orientation only.",
+        f"Bold: {FIRST}. ~: the noise rule dropped every round of this cell; the number is for orientation only.",
         "## What must hold of ours",
         _rows(
-            ("must hold", "of", "measured", ""),
-            ([p.what, p.subject, p.measured, "✓" if p.holds else "✗"] for p in kept),
+            ("must hold", "of", "measured", "", "why not"),
+            ([p.what, p.subject, p.measured, "✓" if p.holds else "✗", p.why] for p in kept),
         ),
         "## Scenario by scenario",
         "\n".join(f"- *{name}*: {meaning}" for name, meaning in MEANING.items()),
+        AGAIN,
     ]
     for section in sections:
         parts += [
@@ -70,7 +74,7 @@ def markdown(sections: Sequence[Section], kept: Sequence[Promise], circumstances
             about(section),
             f"![{section.scenario.title}]({section.scenario.name}.png)",
             _rows(HEADER, (line(it, section) for it in section.standings.values())),
-            f"Run one again: `{again(section, 'SUBJECT')}`",
+            f"Run one again: `{again(section)}`",
         ]
     parts += ["## How each subject is set up", "\n".join(f"- **{name}**: {s.note}" for name, s in _present(sections))]
     return "\n\n".join(parts) + "\n"

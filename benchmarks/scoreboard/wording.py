@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from benchmarks.scoreboard.standing import WIDEST
+from benchmarks.scoreboard.subjects import OURS
+
 if TYPE_CHECKING:
     from benchmarks.scoreboard.board import Section
     from benchmarks.scoreboard.standing import Standing
@@ -36,6 +39,18 @@ MEANING = {
     "CPU ms/call": "of the client's process; of the proxy's behind the plus",
     "rounds": "that count, and in brackets those the noise rule dropped; ~ before a name: all were dropped, for orientation only",
 }
+
+FIRST = (
+    "nobody has more calls in time, by more than the A/A spread, for as many sends or fewer. The A/A spread is the most that one "
+    "subject and its twin were apart in a round, in points of a hundred; where it is above "
+    f"{100 * WIDEST:g} points nobody is called first"
+)
+TOO_WIDE = "spread too wide to rank"
+AGAIN = (
+    "Any cell can be run again, beside the one on record: a scenario, a subject, a round. That needs Linux, root or unprivileged user "
+    "namespaces, and the environment, which `make .venv/bench.stamp` makes without running anything (`make scoreboard` makes it, "
+    "installs haproxy and nginx when it is root on Debian, and runs all that is not on record)."
+)
 
 
 def percent(share: float) -> str:
@@ -88,6 +103,13 @@ def about(section: Section) -> str:
     )
 
 
-def again(section: Section, subject: str) -> str:
-    """The command that runs one cell again."""
-    return f"python -m benchmarks scoreboard --cell '{section.scenario.name}/{subject}/1'"
+def rounds(section: Section) -> str:
+    """Rounds and A/A spread, for the headline: `6, 0.20`."""
+    apart = f"{100 * section.noise:.2f}" if section.controlled else "no control"
+    return f"{section.rounds}, {apart}"
+
+
+def again(section: Section) -> str:
+    """A command that runs one cell again, as it can be pasted."""
+    subject = OURS if OURS in section.standings else next(iter(section.standings))
+    return f".venv/bin/python -m benchmarks scoreboard --cell '{section.scenario.name}/{subject}/1'"

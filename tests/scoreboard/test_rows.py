@@ -52,3 +52,23 @@ def test_rounds_are_outermost_and_turns_change() -> None:
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
     with pytest.raises(SystemExit, match="unknown: hanged; there are: healthy, killed"):
         main(["--scenario", "hanged"])
+
+
+@pytest.mark.parametrize(
+    "cell", ["killed/SUBJECT/1", "nope/ours/1", "killed/ours", "killed/ours/x", "killed/ours/0", "killed/ours/1/1", "/"]
+)
+def test_what_is_no_cell_is_refused_with_those_there_are(cell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--cell", cell])
+    assert refused.value.code == 2
+    said = capsys.readouterr().err
+    assert "healthy, killed" in said
+    assert "httpx, by hand" in said
+
+
+@pytest.mark.parametrize("option", ["--rounds=-1", "--rounds=0", "--jobs=0"])
+def test_there_is_no_round_before_the_first(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([option])
+    assert refused.value.code == 2
+    assert "is no whole number from 1" in capsys.readouterr().err

@@ -42,7 +42,9 @@ class Subject:
     def note(self) -> str:
         """How it is set up, and after whose advice."""
         notes = self.adapter.NOTE  # type: ignore[attr-defined]
-        return notes[self.variant] if self.variant else notes
+        own = notes[self.variant] if self.variant else notes
+        front = getattr(self.adapter, "FRONT", "")
+        return f"{own}. {front}" if front else own
 
     @property
     def proxy(self) -> object | None:
@@ -70,9 +72,9 @@ SUBJECTS = {
         Subject("httpware", "httpware_", needs=("module:httpware",)),
         Subject("nopanic", "nopanic_", needs=("module:nopanic",)),
         Subject("grpcio", "grpc_", needs=("module:grpc",), grpc=True),
-        Subject("haproxy", "haproxy", needs=("program:haproxy",)),
-        Subject("nginx", "nginx", needs=("program:nginx",)),
-        Subject("caddy", "caddy", needs=("program:caddy",)),
+        Subject("haproxy", "haproxy", needs=("program:haproxy", "module:aiohttp")),
+        Subject("nginx", "nginx", needs=("program:nginx", "module:aiohttp")),
+        Subject("caddy", "caddy", needs=("program:caddy", "module:aiohttp")),
         Subject("ours untold", "ours", "untold", ours=True),
         Subject(OURS, "ours", "told", ours=True),
         Subject(CONTROL, "ours", "told", ours=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.scoreboard import network
-from benchmarks.scoreboard.subjects.through_proxy import open  # noqa: A004, F401 - the adapter's other half
+from benchmarks.scoreboard.subjects.through_proxy import FRONT, open  # noqa: A004, F401 - the adapter's other half
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
