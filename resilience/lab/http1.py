@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, cast
@@ -98,7 +99,7 @@ class Http1(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close now when idle; otherwise the response says ``Connection: close``."""
-        if self._answering is None and self._request is None and not self._buffer:
+        if self._answering is None and self._request is None and not self._buffer and not _unread(self._transport):
             self._close()
 
     def goaway(self, *, armed: bool) -> None:
@@ -245,3 +246,10 @@ def reset_connection(transport: asyncio.Transport) -> None:
     """End a connection by RST instead of FIN."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
+
+
+def _unread(transport: asyncio.Transport) -> bool:
+    """Tell whether something has arrived that asyncio has not handed over yet: such a connection is not idle."""
+    arrived = select.poll()
+    arrived.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(arrived.poll(0))

@@ -1,5 +1,6 @@
 """The server process: what it answers, how it dies, what of it survives."""
 
+import asyncio
 import os
 import select
 import signal
@@ -13,6 +14,9 @@ import httpx
 import pytest
 
 from resilience.lab import LabError, Server
+from resilience.lab.application import Application
+from resilience.lab.counts import Counts, Tally
+from resilience.lab.http1 import Http1
 
 
 def test_targets(server: Server, client: httpx.Client) -> None:
@@ -144,6 +148,31 @@ def test_a_graceful_stop_finishes_what_was_begun(client: httpx.Client) -> None:
         assert answers[0].headers["connection"] == "close"
         with pytest.raises(httpx.ConnectError):
             client.get(server.url)
+
+
+def test_what_has_arrived_before_a_graceful_stop_is_answered() -> None:
+    """Though asyncio has not handed it over: a connection with a request in its buffers is not idle."""
+
+    async def answered() -> bytes:
+        counts = Counts()
+        app = Application("a", Tally(counts.fileno()), service_time=0.0, max_streams=1)
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: Http1(app, None), "127.0.0.1", 0)
+        place = listening.sockets[0].getsockname()
+        async with listening:
+            with socket.create_connection(place) as idle, socket.create_connection(place) as asking:
+                while len(app.connections) < 2:
+                    await asyncio.sleep(0)
+                asking.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                app.draining = True
+                for connection in list(app.connections):
+                    connection.drain()
+                assert await loop.run_in_executor(None, idle.recv, 1) == b"", "that one was idle"
+                return await loop.run_in_executor(None, asking.recv, 1000)
+
+    head = asyncio.run(answered())
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in head.lower()
 
 
 def test_a_graceful_stop_does_not_wait_for_ever(client: httpx.Client) -> None:
