@@ -167,7 +167,7 @@ class Client(_Told, httpx.Client):
             response = super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.RequestError):
-                error.attempts = record(whole.calls).attempts if whole.calls else ()  # type: ignore[attr-defined]
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
             tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:
@@ -238,7 +238,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
             response = await super().send(request, stream=stream, **how)
         except BaseException as error:
             if isinstance(error, httpx.RequestError):
-                error.attempts = record(whole.calls).attempts if whole.calls else ()  # type: ignore[attr-defined]
+                error.attempts = record(whole.calls).attempts  # type: ignore[attr-defined]
             tell(self._main.listeners, whole, self._now(), None, error)
             raise
         finally:

@@ -32,9 +32,8 @@ def failure(error: Exception, calls: Sequence[RoutedCall], *, cut: bool) -> Exce
         raised.attempts = kept
         if raised is not error and raised.__cause__ is None and not isinstance(error, ResilienceError):
             raised.__cause__ = error
-    annotate(raised, kept)
-    if len(kept) == 1:  # of several each has its line already
-        raised.add_note(f"{kept[0]}; not sent again: {call.why}" if call.why else str(kept[0]))
+    single = f"{kept[0]}; not sent again: {call.why}" if kept and call.why else str(kept[0]) if kept else None
+    annotate(raised, kept, single=single)
     return raised
 
 

@@ -274,23 +274,23 @@ class _Note(str):
     by: int
 
 
-def _note(record: AttemptRecord, by: int) -> _Note:
-    note = _Note(record)
+def _note(told: object, by: int) -> _Note:
+    note = _Note(told)
     note.by = by
     return note
 
 
-def annotate(error: BaseException, records: Sequence[AttemptRecord], *, by: int = 0) -> None:
+def annotate(error: BaseException, records: Sequence[AttemptRecord], *, by: int = 0, single: str | None = None) -> None:
     """Put the attempts on an exception: as `.attempts`, and as notes where there was more than one.
 
-    They take the place of those that the same one, known as `by`, has put on it before: one exception may end several
-    calls. Those of another, further in, stay.
+    `single`: the note of an only attempt, if that is to have one. Notes take the place of those that the same one
+    (`by`) has put on it before: one exception may end several calls. Those of another, further in, stay.
     """
     with contextlib.suppress(AttributeError):  # a frozen exception, or one with an attribute of that name
         error.attempts = tuple(records)  # type: ignore[attr-defined]
         known: list[str] = getattr(error, "__notes__", [])
         notes = [note for note in known if not (isinstance(note, _Note) and note.by == by)]
-        if len(records) > 1:
-            notes += [_note(record, by) for record in records]
+        told = records if len(records) > 1 else () if single is None else (single,)
+        notes += [_note(it, by) for it in told]
         if notes or known:
             error.__notes__ = notes  # all at once: other threads may be at the same exception

@@ -30,6 +30,19 @@ def test_without_retries_there_is_no_reason_to_tell():
     assert caught.value.__notes__ == ["attempt 1 at web.internal:80: ConnectError after 0.000 s"]
 
 
+def test_an_exception_that_ends_several_calls_is_annotated_for_the_last():
+    same = httpx.ReadTimeout("always the same")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise same
+
+    with resilience.Client(transport=httpx.MockTransport(handler)) as client:
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                client.post(URL)
+    assert len(same.__notes__) == 1
+
+
 def test_of_several_attempts_each_is_told_once():
     with virtual(), hung(total_timeout=60.0) as client, pytest.raises(httpx.ReadTimeout) as caught:
         client.get(URL)
