@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
-from weakref import WeakSet
 
 import pybreaker
 
@@ -19,7 +18,7 @@ from resilience.core.outcome import GOOD, UNKNOWN, Blame, Err, Verdict
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
 from resilience.policies.deep_circuit import Mode, circuit_for
-from resilience.policies.facade import Facade
+from resilience.policies.facade import Facade, Place
 from resilience.policies.matching import Listed, listed, matcher
 from resilience.policies.permits import CLOSED, OPEN, CircuitOptions, Permit, Rejected
 from resilience.policies.policy import Policy, StraightPolicy
@@ -98,8 +97,7 @@ class CircuitBreaker(StraightPolicy, Facade):
         self.options = options
         self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
         self._described = Mode.SHADOW if shadow else Mode.NORMAL
-        self._circuit = circuit_for(options, draw=self._draw, mode=self._described)
-        self._kin = WeakSet((self,))
+        self._place = Place(circuit_for(options, draw=self._draw, mode=self._described))
         self._said = ("", NEVER, NEVER, "", "")
         """The latest refusal's text, the waits it is true of, and of whom and when: written anew when those change."""
         super().__init__(
@@ -118,7 +116,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
     def enter(self, call: Call, /) -> Permit | Detour:
         """Let the call through while closed."""
-        permit = self._circuit.admit_closed()
+        permit = self._place.circuit.admit_closed()
         if permit is None or self._listeners:
             return DETOUR
         if call.deadline != NEVER:
@@ -129,7 +127,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
     def leave(self, call: Call, token: Permit, reply: object, /) -> bool:  # noqa: ARG002 - any reply is a success
         """Count a success, as of when the call began: no clock is read for it."""
-        circuit = self._circuit
+        circuit = self._place.circuit
         if not circuit.succeeded(token, call.started):
             circuit.settle(token, GOOD, now=call.started)
         return True
@@ -248,7 +246,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
     def refusal(self, fn: Callable[..., Any]) -> CircuitOpenError | None:
         """Return the error that a call of `fn` would be refused with now; None when it would be let in."""
-        circuit = self._circuit
+        circuit = self._place.circuit
         if circuit.state is CLOSED:
             return None
         around = ambient.get()

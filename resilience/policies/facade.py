@@ -17,22 +17,32 @@ from resilience.policies.matching import matcher
 from resilience.policies.permits import CLOSED, HALF_OPEN, OPEN
 
 if TYPE_CHECKING:
-    from weakref import WeakSet
-
     from resilience.core.ports import Runtime
     from resilience.policies.circuit import Circuit
     from resilience.policies.permits import CircuitOptions, Transition
+
+
+class Place:
+    """Where one circuit acts, by whichever of the breakers that share it: those of one description after another."""
+
+    __slots__ = ("circuit",)
+
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
 
 
 class Facade(pybreaker.CircuitBreaker):
     """A ``pybreaker.CircuitBreaker`` as far as it is looked at, set up, told by hand, and listened to."""
 
     options: CircuitOptions
-    _circuit: Circuit
+    _place: Place
     _runtime: Runtime
     """The latest caller's: what is done by hand happens on the same clock."""
-    _kin: WeakSet[Facade]
-    """Those that act where it acts, by descriptions before and after it (``successions.py``)."""
+
+    @property
+    def _circuit(self) -> Circuit:
+        """The circuit that is in force."""
+        return self._place.circuit
 
     @property
     def current_state(self) -> str:
@@ -143,15 +153,9 @@ class Facade(pybreaker.CircuitBreaker):
         if not isinstance(circuit, DeepCircuit):
             if mode is Mode.NORMAL:
                 return
-            circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
-            self._become(circuit)
+            self._place.circuit = circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
         for transition in circuit.put(mode, now):
             self._announce(before, transition)
-
-    def _become(self, circuit: Circuit) -> None:
-        """Put another circuit into the place of the one there is."""
-        for breaker in tuple(self._kin):
-            breaker._circuit = circuit  # noqa: SLF001 - its own kind
 
     def _draw(self) -> float:
         return self._runtime.random()

@@ -180,10 +180,8 @@ def _breaker_after(known: CircuitBreaker, made: CircuitBreaker) -> CircuitBreake
     if mode is not None:  # until told otherwise by hand, not by a file that is read again
         circuit = DeepCircuit(made.options, draw=made._draw, mode=mode)
     # Whoever holds one of the three, and forces it open, means what is in force.
-    made._kin.discard(made)
-    twin._kin = made._kin = kin = known._kin
-    kin.update((twin, made))
-    known._become(circuit_after(known._circuit, circuit))
+    twin._place = made._place = known._place
+    known._place.circuit = circuit_after(known._circuit, circuit)
     return twin
 
 
