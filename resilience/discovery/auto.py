@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from resilience.core.endpoint import Address
+from resilience.core.hostport import ip
 from resilience.core.resolution import Replica, Resolution
 from resilience.discovery.failures import Kind, ResolutionError
-from resilience.discovery.hostport import ip
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.offload import Offload
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import dns.exception
 from dns.rdatatype import AAAA, A
 
+from resilience.core.hostport import ip
 from resilience.core.resolution import Resolution
 from resilience.discovery.failures import ResolutionError
-from resilience.discovery.hostport import ip
 from resilience.discovery.lookup import Lookup
 from resilience.discovery.replicas import by_family, fleet, services
 from resilience.discovery.system import Configuration, listed_in_hosts, read_configuration

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from resilience.core.endpoint import Address
 from resilience.core.errors import require
+from resilience.core.hostport import ip, is_port, split
 from resilience.core.units import seconds
-from resilience.discovery.hostport import ip, is_port, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

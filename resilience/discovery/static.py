@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from resilience.core.endpoint import Address
 from resilience.core.errors import ConfigurationError
+from resilience.core.hostport import split
 from resilience.core.resolution import Replica, Resolution
-from resilience.discovery.hostport import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ import dns.exception
 import dns.name
 
 from resilience.core.endpoint import Address
-from resilience.discovery.hostport import ip
+from resilience.core.hostport import ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,13 +7,13 @@ The form is that of the health check draft for HTTP APIs (draft-inadarei-api-hea
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resilience.core.errors import ConfigurationError
+from resilience.core.hostport import ip, is_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,6 @@ MEDIA_TYPE = "application/health+json"
 OK, UNAVAILABLE = 200, 503
 _NAME = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<ipv6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,9}))?")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
-_MOST_PORTS = 65_535
 
 
 class Knowing(Protocol):
@@ -114,31 +113,22 @@ def service_name(argument: str, value: object) -> str:
     expected = "names like 'host' or 'host:port', in ASCII"
     if not isinstance(value, str):
         raise ConfigurationError(argument, value, expected)
-    found = _NAME.fullmatch(value if _ipv6(value) is None else f"[{value}]")
-    if found is None or not (_is_name(found["name"]) if found["name"] else _ipv6(found["ipv6"])):
+    found = _NAME.fullmatch(f"[{value}]" if _is_ipv6(value) else value)
+    if found is None or not (_is_name(found["name"]) if found["name"] else _is_ipv6(found["ipv6"])):
         shown = value.rpartition("@")[2].partition("?")[0]  # never a password
         raise ConfigurationError(argument, shown, expected)
-    if found["port"] is not None and not 0 < int(found["port"]) <= _MOST_PORTS:
+    if found["port"] is not None and not is_port(int(found["port"])):
         raise ConfigurationError(argument, value, expected)
     host, port = _split(found[0])
     return f"{host}:{int(port)}" if port else host
 
 
 def _is_name(text: str) -> bool:
-    if _FOUR_NUMBERS.fullmatch(text) is None:
-        return True
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:  # 10.0.0.999
-        return False
-    return True
+    return _FOUR_NUMBERS.fullmatch(text) is None or ip(text) is not None  # not 10.0.0.999
 
 
-def _ipv6(text: str) -> str | None:
-    try:
-        return str(ipaddress.IPv6Address(text))
-    except ValueError:
-        return None
+def _is_ipv6(text: str) -> bool:
+    return ":" in text and ip(text) is not None
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -146,7 +136,7 @@ def _split(name: str) -> tuple[str, str]:
     host, colon, port = name.lower().rpartition(":")
     if not colon or port.endswith("]"):
         host, port = name.lower(), ""
-    address = _ipv6(host[1:-1]) if host.startswith("[") else None
+    address = ip(host[1:-1]) if host.startswith("[") else None
     return (host if address is None else f"[{address}]"), port
 
 

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from resilience.core.chance import fixed
 from resilience.core.errors import ConfigurationError
+from resilience.core.hostport import ip, split
 from resilience.core.units import share
-from resilience.discovery.hostport import ip, split
 from resilience.http.origins import DEFAULT_PORTS, checked_name
 from resilience.http.replay import shareable
 from resilience.http.whole import OPTIONS

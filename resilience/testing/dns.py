@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from resilience.core.endpoint import Address
 from resilience.core.errors import ConfigurationError
+from resilience.core.hostport import split
 from resilience.core.resolution import Replica, Resolution
 from resilience.core.units import seconds as in_seconds
 from resilience.discovery.failures import Kind, ResolutionError
-from resilience.discovery.hostport import split
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.stand_in import here
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from resilience.core.endpoint import Address
 from resilience.core.errors import ConfigurationError
+from resilience.core.hostport import split
 from resilience.core.resolution import Target
 from resilience.discovery.failures import ResolutionError
-from resilience.discovery.hostport import split
 from resilience.discovery.static import Static
 from resilience.runtimes.blocking import run_blocking
 
