@@ -27,6 +27,7 @@ from resilience.http.heritage import balancing_for, budget_for, hedge_for, take_
 from resilience.http.probing import Prober
 from resilience.http.replay import repeatable, with_file_rewound
 from resilience.http.roster import NamedRoute, Roster
+from resilience.http.routed import routed
 from resilience.http.service import CONNECT_WITH_ALTERNATIVE, MAX_IN_FLIGHT, TOTAL
 from resilience.http.service_call import ServiceCall
 from resilience.http.whole import options_of
@@ -97,7 +98,7 @@ class Upstream:
         context = getattr(exchange, "ssl_context", None)  # None: somebody else's transport connects
         self.fitness = Fitness(
             service, self.room, slow_start, listeners.emit, runtime,
-            lease if context is not None or getattr(exchange, "routed", False) else None,
+            lease if context is not None or routed(exchange) else None,
         )  # fmt: skip
         inner: Proceed = self._protected(link(cast("Policy", self.room), self._innermost()), old)
         self._once = inner

@@ -1,7 +1,6 @@
 """RateLimit: who may go, who waits, who is refused."""
 
 import math
-import threading
 
 import anyio
 import pytest
@@ -15,6 +14,7 @@ from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.cancelling import on_anyio, on_asyncio
 from tests.composition.fake_time import BlockingOnFakeTime, on
+from tests.composition.hammering import in_threads
 
 
 def test_the_burst_goes_at_once_and_the_rest_is_refused_with_the_time_to_wait():
@@ -118,7 +118,7 @@ def test_sixty_four_threads_take_exactly_the_burst():
     limit = RateLimit(1e-6, burst=1000)
     outcomes = []
 
-    def work():
+    def work(_):
         with on(runtime):
             for _ in range(100):
                 try:
@@ -126,11 +126,7 @@ def test_sixty_four_threads_take_exactly_the_burst():
                 except OverloadedError:
                     outcomes.append(None)
 
-    threads = [threading.Thread(target=work) for _ in range(64)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(64, work)
     assert len(outcomes) == 6400
     assert outcomes.count(0) == 1000
 

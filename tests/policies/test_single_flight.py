@@ -24,6 +24,7 @@ from resilience.runtimes.entry import chain_for, deadline
 from resilience.runtimes.virtual import VirtualCancelled, VirtualRuntime
 from tests.composition.cancelling import on_anyio, on_asyncio, on_virtual_time
 from tests.composition.fake_time import BlockingOnFakeTime, on
+from tests.composition.hammering import in_threads
 
 
 class Source:
@@ -353,18 +354,14 @@ def test_a_follower_without_time_does_not_lead():
         runtime.clock += 1000.0  # nobody has any time left
         raise ConnectionError("down")
 
-    def ask():
+    def ask(_):
         with on(runtime), deadline(500.0):
             try:
                 single.call(function)
             except Exception as error:
                 errors.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(2, ask)
     assert calls == [1]
     assert sorted(type(error).__name__ for error in errors) == ["ConnectionError", "DeadlineExceededError"]
     assert next(error for error in errors if isinstance(error, TimeoutError)).sent is Sent.NO

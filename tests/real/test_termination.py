@@ -68,10 +68,12 @@ AS_PROCESS_1 = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 def only_process_1() -> list[str]:
     """Return what starts a program as process 1; skip where that is not allowed."""
     if not program("unshare"):
+        # Part of every Debian, but not of every system; what process 1 does can be seen in no other way.
         pytest.skip("unshare is not installed (Debian: util-linux)")
     command = AS_PROCESS_1 if os.geteuid() == 0 else [*AS_PROCESS_1, "--user", "--map-root-user"]
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=20, check=False)
     if tried.returncode:
+        # A container may forbid it to root too; what forbade it is said.
         pytest.skip(f"no namespace of processes can be made here: {tried.stderr.strip()}; run it as root")
     return command
 
