@@ -190,7 +190,7 @@ class CircuitBreaker(StraightPolicy, Facade):
     def rejection(self, wait: float, operation: str) -> CircuitOpenError:
         """Return the error for a refused call: a new one each time, so that tracebacks do not pile up on it."""
         who = self._name or operation or "the call"
-        state = self._circuit.state
+        state = self._place.circuit.state
         if wait == NEVER:
             return CircuitOpenError(f"circuit for {who} is forced open", service=who)
         text, least, most, whose, when = self._said
