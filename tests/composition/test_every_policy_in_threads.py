@@ -1,8 +1,8 @@
 """64 threads and thousands of calls through each policy: counts exact, no deadlock, invariants hold.
 
 ``make test`` makes 16,000 calls through each, ``make test-threads`` 640,000: the same code, one number. Where each send
-starts a thread of its own (Timeout, Hedge) it costs 550 µs instead of 10 to 90, and 640,000 would take six minutes for
-each: there it is one call in twenty, 32,000 at most. Circuits and limits: the two files beside this one.
+starts a thread of its own (Timeout, Hedge) it costs 550 µs instead of 10 to 90; there ``make test`` makes a twentieth.
+Circuits and limits: the two files beside this one.
 """
 
 import itertools
