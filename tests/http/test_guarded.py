@@ -1,7 +1,10 @@
 """Guard and deadline header in a client: bad answers are failed attempts; servers know how long they are waited for."""
 
 import gzip
+import math
 import pickle
+import tracemalloc
+import zlib
 
 import httpx
 import pydantic
@@ -10,6 +13,7 @@ import pytest
 import resilience
 from resilience.core.errors import ConfigurationError
 from resilience.http.deadline_header import DeadlineHeader
+from resilience.http.guarded import at_once
 
 
 class Item(pydantic.BaseModel):
@@ -127,6 +131,42 @@ async def test_a_small_body_that_is_a_large_one_is_not_made_large(anyio_backend,
     fine = Server(lambda: response(gzip.compress(b"[" + b"0," * 100 + b"0]"), content_encoding="gzip"))
     answer = await ask(fine, guarded(resilience.Guard(max_bytes=100_000, json=True)), kind)
     assert answer.json() == [0] * 101
+
+
+@KINDS
+async def test_what_is_packed_several_times_is_not_made_large_either(anyio_backend, kind):
+    bomb = gzip.compress(gzip.compress(b"0" * 50_000_000))
+    assert len(bomb) < 500
+    service = resilience.Service(guard=resilience.Guard(max_bytes=1000), retry=None)
+    server = Server(lambda: response(bomb, content_encoding="gzip, gzip"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(resilience.BadAnswerError, match="larger than 1000 bytes"):
+            await ask(server, service, kind)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
+    packed = gzip.compress(zlib.compress(b"[1]"))
+    fine = Server(lambda: response(packed, content_encoding="Deflate , GZIP"))
+    assert (await ask(fine, guarded(resilience.Guard(max_bytes=3, json=True)), kind)).json() == [1]
+
+
+@KINDS
+async def test_a_body_that_is_large_on_the_way_to_being_small_is_refused(anyio_backend, kind):
+    nothing = bytes.fromhex("789c") + bytes.fromhex("000000ffff") * 100_000 + bytes.fromhex("030000000001")
+    assert zlib.decompress(nothing) == b""
+    server = Server(lambda: response(zlib.compress(nothing), content_encoding="deflate, deflate"))
+    with pytest.raises(resilience.BadAnswerError, match="larger than 1000 bytes"):
+        await ask(server, resilience.Service(guard=resilience.Guard(max_bytes=1000), retry=None), kind)
+
+
+@pytest.mark.parametrize("most", [0, 1000, 2**20, 2**24, 2**30, 10**10])
+@pytest.mark.parametrize(("coding", "growth"), [("gzip", 1032), ("deflate", 1032), ("zstd", 2**15), ("br", 2**20)])
+def test_as_much_is_decompressed_at_a_time_as_the_ceiling_allows_for(coding, growth, most):
+    assert 8 <= at_once(coding, most) <= max(8, 2**20 / growth, most / growth)
+    assert at_once("identity", most) == max(2**20, most)
+    assert at_once(coding, math.inf) == math.inf
 
 
 @KINDS
