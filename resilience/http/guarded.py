@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # How many bytes one compressed byte may become: deflate's longest match, the 128 KiB that a block of four bytes stands
 # for in zstd, and what brotli makes of a run (measured: 0.6 MiB; a single command of its may copy 16 MiB).
 _GROWTH = {"gzip": 1032, "deflate": 1032, "zstd": 32 * 1024, "br": 1024 * 1024}
-# Decompressed bytes that are made at a time, at most or nearly so, where the ceiling is below that: so that a small body
-# which is a very large one does not get the memory for it (a "decompression bomb").
+# Decompressed bytes that are made at a time, or nearly so, where the ceiling is below that: a small body that is a very
+# large one (a "decompression bomb") does not get the memory for it.
 _AT_ONCE = 1024 * 1024
 # Compressed bytes that are worth a step in any case.
 _LEAST = 8
@@ -40,6 +40,29 @@ async def read(call: RoutedCall, response: httpx.Response, most: float) -> bytes
         return b"".join(_within(most, chunks))
     except _TooLongError:
         return None
+
+
+def shown(call: RoutedCall, response: httpx.Response) -> httpx.Response:
+    """Return the response as one that a caller has: knowing its request and, unless it is streamed, with its body."""
+    if not isinstance(response.stream, httpx.ByteStream):
+        response.request = call.request
+        return response
+    return _Shown(
+        response.status_code,
+        headers=response.headers,
+        stream=response.stream,
+        extensions=response.extensions,
+        request=call.request,
+    )
+
+
+class _Shown(httpx.Response):
+    """A response whose body, all there, is decompressed when it is looked at: many checks look at the headers alone."""
+
+    @property
+    def content(self) -> bytes:
+        """Return the body."""
+        return self.read()
 
 
 class _TooLongError(Exception):

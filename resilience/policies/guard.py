@@ -47,8 +47,9 @@ class Guard(Policy):
     that the JSON must fit. Rules of the body pass over error statuses (400 and above), bodiless answers, and what a
     client's caller streams.
 
-    Of any value: `model` (the value must fit), and `check`: a function that returns False, or raises, for what is bad.
-    Belongs innermost, inside retry and circuit. Raises ConfigurationError.
+    Of any value: `model` (the value must fit), and `check`: a plain function that returns False, or raises, for what is
+    bad; in a client it sees the response with its body, unless that is streamed. Belongs innermost, inside retry and
+    circuit. Raises ConfigurationError.
     """
 
     status: int | Iterable[int] | None = None
@@ -75,7 +76,7 @@ class Guard(Policy):
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through and look at what it brings."""
         most = math.inf if self.max_bytes is None else self.max_bytes
-        if self.max_bytes is not None or self.json or self.model is not None:
+        if self.max_bytes is not None or self.json or self.model is not None or self.check is not None:
             call.must_read = max(call.must_read, most, 1)
         reply = await proceed(call)
         broken = self.judge_head(reply)
@@ -85,7 +86,8 @@ class Guard(Policy):
             broken = self._too_large() if content is None else None
         # What a client's caller streams is not looked into.
         streamed = isinstance(call, RoutedCall) and not call.buffered
-        broken = broken or (self._ask(reply) if streamed else self.judge(reply, content))
+        seen = reply if call.show is None or self.check is None else call.show(reply)
+        broken = broken or (self._ask(seen) if streamed else self.judge(seen, content))
         if broken is None:
             return reply
         if call.discard is not None:

@@ -1,5 +1,6 @@
 """Guard and deadline header in a client: bad answers are failed attempts; servers know how long they are waited for."""
 
+import contextlib
 import gzip
 import math
 import pickle
@@ -204,6 +205,50 @@ async def test_a_bad_body_opens_the_circuit(anyio_backend, kind):
             status = client.status().services["service.test:80"].endpoints[0]
             await client.aclose()
         assert (status.circuit, status.in_flight) == ("open", 0)
+
+
+@KINDS
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_check_sees_the_response_as_the_caller_does(anyio_backend, kind, method):
+    seen = []
+
+    def check(answer):
+        seen.append((answer.request.method, answer.json(), answer.text, answer.content, answer.http_version))
+        return answer.raise_for_status().json()["name"] == "a"
+
+    server = Server(lambda: response(gzip.compress(b'{"name": "a"}'), content_encoding="gzip"))
+    answer = await ask(server, resilience.Service(guard=resilience.Guard(check=check)), kind, method)
+    assert answer.json() == {"name": "a"}
+    assert seen == [(method, {"name": "a"}, '{"name": "a"}', b'{"name": "a"}', "HTTP/1.1")]
+    large = Server(lambda: response(Stream(b'{"name": "a", "more": "', b"x" * 2_000_000, b'"}')))
+    assert (await ask(large, resilience.Service(guard=resilience.Guard(check=check)), kind, method)).status_code == 200
+    for body, status in ((b'{"name": "b"}', 200), (b'{"name": "a"}', 404)):
+        other = Server(lambda body=body, status=status: response(body, status))
+        with pytest.raises(resilience.BadAnswerError, match="check said no" if status == 200 else "404"):
+            await ask(other, resilience.Service(guard=resilience.Guard(check=check), retry=None), kind, method)
+
+
+@KINDS
+async def test_a_check_sees_the_head_of_what_is_streamed(anyio_backend, kind):
+    stream = Stream(b"[1]")
+    service = resilience.Service(guard=resilience.Guard(check=lambda answer: answer.raise_for_status()), retry=None)
+    for status in (200, 404):
+        server = Server(lambda status=status: response(stream, status))
+        allowed = contextlib.nullcontext() if status == 200 else pytest.raises(resilience.BadAnswerError, match="404")
+        if kind == "blocking":
+            with (
+                allowed,
+                resilience.Client(transport=server.transport, defaults=service) as client,
+                client.stream("GET", "http://service.test/"),
+            ):
+                assert stream.read == 0
+        else:
+            with allowed:
+                async with (
+                    resilience.AsyncClient(transport=server.transport, defaults=service) as client,
+                    client.stream("GET", "http://service.test/"),
+                ):
+                    assert stream.read == 0
 
 
 @KINDS

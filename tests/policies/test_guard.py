@@ -226,7 +226,8 @@ def test_the_first_error_status_has_no_body_worth_reading():
     ("guards", "must_read", "asked"),
     [
         ([Guard(status=200)], 0, []),
-        ([Guard(check=bool)], 0, []),
+        ([Guard(check=bool)], math.inf, []),
+        ([Guard(check=bool, max_bytes=10)], 10, [10]),
         ([Guard(max_bytes=10)], 10, [10]),
         ([Guard(max_bytes=10, json=True)], 10, [10]),
         ([Guard(json=True)], math.inf, [math.inf]),
