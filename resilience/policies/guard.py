@@ -15,6 +15,7 @@ from resilience.core.units import whole
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_status
+from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,8 @@ class Guard(Policy):
             whole("max_bytes", self.max_bytes, least=0)
         require("json", self.json, "True or False", lambda it: isinstance(it, bool))
         require("model", self.model, "a pydantic model or a msgspec struct", lambda it: it is None or is_model(it))
-        require("check", self.check, "a function, or None", lambda it: it is None or callable(it))
+        # What a coroutine function returns is no answer, and is never False.
+        require("check", self.check, "a plain function, or None", lambda it: it is None or _is_plain(it))
         rules = (self.statuses, self.types or None, self.max_bytes, self.json or None, self.model, self.check)
         require("status", None, "at least one rule", lambda _: any(rule is not None for rule in rules))
 
@@ -79,14 +81,14 @@ class Guard(Policy):
         if self.max_bytes is not None or self.json or self.model is not None or self.check is not None:
             call.must_read = max(call.must_read, most, 1)
         reply = await proceed(call)
-        broken = self.judge_head(reply)
+        seen = reply if call.show is None else call.show(reply)
+        broken = self.judge_head(seen)
         content: bytes | None = None
-        if broken is None and call.read is not None and self._reads(reply):
+        if broken is None and call.read is not None and self._reads(seen):
             content = await call.read(reply, most)
             broken = self._too_large() if content is None else None
         # What a client's caller streams is not looked into.
         streamed = isinstance(call, RoutedCall) and not call.buffered
-        seen = reply if call.show is None or self.check is None else call.show(reply)
         broken = broken or (self._ask(seen) if streamed else self.judge(seen, content))
         if broken is None:
             return reply
@@ -109,9 +111,9 @@ class Guard(Policy):
         if not isinstance(status, int):
             return None
         if self.statuses is not None and status not in self.statuses:
-            return Broken("status", f"status {status}", retry_after=judge_status(status, reply.headers).retry_after)
-        if self.types and _has_body(status):
-            given = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Broken("status", f"status {status}", retry_after=judge_status(status, _headers(reply)).retry_after)
+        if self.types and _has_body(reply):
+            given = _headers(reply).get("content-type", "").partition(";")[0].strip().lower()
             if not any(fnmatchcase(given, wanted) for wanted in self.types):
                 return Broken("content_type", f"content type {given or 'missing'}")
         return None
@@ -119,17 +121,17 @@ class Guard(Policy):
     def judge(self, reply: Any, content: bytes | None = None, /) -> Broken | None:  # noqa: ANN401
         """Look at body or value, and ask `check`; `content` is a body that the reply itself has not read."""
         status = getattr(reply, "status_code", None)
-        broken = self._judge_body(reply, status, content) if isinstance(status, int) else self._judge_value(reply)
+        broken = self._judge_body(reply, content) if isinstance(status, int) else self._judge_value(reply)
         return broken or self._ask(reply)
 
-    def _judge_body(self, reply: Any, status: int, content: bytes | None) -> Broken | None:  # noqa: ANN401
+    def _judge_body(self, reply: Any, content: bytes | None) -> Broken | None:  # noqa: ANN401
         if not self._reads(reply):
             return None
         if content is None:
             content = cast("bytes", reply.content)
         if self.max_bytes is not None and len(content) > self.max_bytes:
             return self._too_large()
-        if not _has_body(status) or not (self.json or self.model is not None):
+        if not _has_body(reply) or not (self.json or self.model is not None):
             return None
         try:
             if self.model is not None:
@@ -162,14 +164,29 @@ class Guard(Policy):
 
     def _reads(self, reply: Any) -> bool:  # noqa: ANN401
         """Tell whether a rule needs the body."""
-        return self.max_bytes is not None or ((self.json or self.model is not None) and _has_body(reply.status_code))
+        return self.max_bytes is not None or ((self.json or self.model is not None) and _has_body(reply))
 
     def _too_large(self) -> Broken:
         return Broken("max_bytes", f"its body is larger than {self.max_bytes} bytes")
 
 
-def _has_body(status: int) -> bool:
-    return status < _FIRST_ERROR and status not in _BODILESS
+def _is_plain(check: object) -> bool:
+    return callable(check) and not is_async(check)
+
+
+def _headers(reply: Any) -> Any:  # noqa: ANN401
+    return getattr(reply, "headers", None) or {}
+
+
+def _has_body(reply: Any) -> bool:  # noqa: ANN401
+    """Tell whether an answer brings what was asked for: no error does, nor what is bodiless, as all that HEAD gets."""
+    status = reply.status_code
+    if status >= _FIRST_ERROR or status in _BODILESS:
+        return False
+    try:
+        return bool(reply.request.method != "HEAD")
+    except (AttributeError, RuntimeError):  # it does not know what it answers: httpx says so in this way
+        return True
 
 
 def _statuses(value: object) -> frozenset[int]:

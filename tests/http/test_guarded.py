@@ -122,6 +122,15 @@ async def test_posts_are_looked_into_and_not_repeated(anyio_backend, kind):
 
 
 @KINDS
+async def test_what_head_gets_is_bodiless(anyio_backend, kind):
+    guard = resilience.Guard(json=True, content_type="application/json", max_bytes=10, status=200)
+    server = Server(lambda: response(b""))
+    assert (await ask(server, guarded(guard), kind, "HEAD")).status_code == 200
+    with pytest.raises(resilience.BadAnswerError):
+        await ask(server, guarded(guard), kind)
+
+
+@KINDS
 async def test_a_small_body_that_is_a_large_one_is_not_made_large(anyio_backend, kind):
     bomb = gzip.compress(b"0" * 50_000_000)
     assert len(bomb) < 60_000
