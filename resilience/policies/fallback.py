@@ -102,6 +102,7 @@ class Fallback(Policy):
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through, and answer for it if it fails."""
+        call.covered = None  # of an attempt before this one
         try:
             reply = await proceed(call)
         except Exception as error:

@@ -6,7 +6,10 @@ import pytest
 
 from resilience.core.call import Call
 from resilience.core.errors import ConfigurationError
+from resilience.core.outcome import Ok
+from resilience.pipeline import Pipeline
 from resilience.policies.fallback import Fallback, LastGood
+from resilience.policies.retry import Retry
 from resilience.runtimes.blocking import BLOCKING
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
@@ -124,6 +127,21 @@ def test_it_is_marked():
 
     assert runtime.run(lambda: Fallback("default", last_good=9.0).around(call, succeed)) == "reply"
     assert call.covered is None
+
+
+def test_what_stood_in_for_an_earlier_attempt_is_no_mark_of_a_later_one():
+    answers = iter([ConnectionError("down"), "reply"])
+
+    def function():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    pipeline = Pipeline(Retry(2, on=lambda answer: answer is None, wait=0.0), Fallback(None))
+    assert pipeline.outcome(function) == Ok("reply")
+    inner = Pipeline(Fallback("outer"), Fallback("inner")).outcome(fails)
+    assert (inner.value, str(inner.failure)) == ("inner", "down")
 
 
 def test_last_good_answers_of_different_functions_do_not_mix():
