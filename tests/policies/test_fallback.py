@@ -1,5 +1,6 @@
 """Fallback: which answer stands in, for whom, for how long; and that it is told."""
 
+import functools
 import math
 
 import pytest
@@ -181,6 +182,19 @@ def test_a_function_that_takes_the_exception_alone_gets_nothing_else():
     assert Fallback(function=lambda error: f"{error}!").call(fails, 1, b=2) == "down!"
     assert Fallback(function=lambda: "nothing").call(fails, 1, b=2) == "nothing"
     assert Fallback(function=type).call(fails, 1) is ConnectionError, "what has no signature is given the exception"
+
+
+def test_what_a_function_takes_by_name_and_need_not_is_no_reason_to_give_it_all():
+    def instead(error, *, cache, item="none"):
+        return (str(error), cache, item)
+
+    function = functools.partial(instead, cache="full")
+    assert Fallback(function=function).call(fails, 1, b=2) == ("down", "full", "none")
+    assert Fallback(function=function).call(fails, 1, item=2) == ("down", "full", 2)
+    assert Fallback(function=lambda *, cache="empty": cache).call(fails, 1) == "empty"
+    with pytest.raises(TypeError, match="cache"):
+        Fallback(function=instead).call(fails)
+    assert Fallback(function=instead).call(fails, cache="needed") == ("down", "needed", "none")
 
 
 class CannotBeHashed:
