@@ -35,6 +35,7 @@ class ChaosTransport(httpx.BaseTransport):
     """
 
     def __init__(self, transport: httpx.BaseTransport, *chaos: Chaos) -> None:
+        require("transport", transport, "an httpx transport for threads", lambda it: hasattr(it, "handle_request"))
         self._transport = transport
         self._chain = compose(_checked(chaos), self._send)
 
@@ -64,6 +65,7 @@ class AsyncChaosTransport(httpx.AsyncBaseTransport):
     """An httpx transport around another one, on asyncio and trio; see :class:`ChaosTransport`."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *chaos: Chaos) -> None:
+        require("transport", transport, "an httpx transport for tasks", lambda it: hasattr(it, "handle_async_request"))
         self._transport = transport
         self._chain = compose(_checked(chaos), self._send)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _LOWEST, _HIGHEST = 100, 599  # RFC 9110 15
 _FIRST_ERROR = 400
 _BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
+_MEDIA_TYPE = re.compile(r"[^\s/;]+/[^\s/;]+")  # RFC 9110 8.3.1, with wildcards; an answer's parameters are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +193,16 @@ def _has_body(reply: Any) -> bool:  # noqa: ANN401
 
 def _statuses(value: object) -> frozenset[int]:
     argument, expected = "status", f"statuses from {_LOWEST} to {_HIGHEST}: a number, a range, or several"
-    found = {value} if isinstance(value, int) else set(cast("Iterable[Any]", value)) if _listed(value) else set[Any]()
+    found = (value,) if isinstance(value, int) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
     if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):
         raise ConfigurationError(argument, value, expected)
     return frozenset(found)
 
 
 def _types(value: object) -> tuple[str, ...]:
-    argument, expected = "content_type", "media types such as 'application/json' or 'text/*'"
+    argument, expected = "content_type", "media types without parameters, such as 'application/json' or 'text/*'"
     found = (value,) if isinstance(value, str) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
-    if not found or not all(isinstance(it, str) and "/" in it for it in found):
+    if not found or not all(isinstance(it, str) and _MEDIA_TYPE.fullmatch(it) for it in found):
         raise ConfigurationError(argument, value, expected)
     return tuple(it.lower() for it in cast("tuple[str, ...]", found))
 

@@ -239,6 +239,9 @@ def test_bad_arguments_are_named():
         (lambda: ChaosTransport(mock()), "chaos"),
         (lambda: AsyncChaosTransport(mock(), "chaos"), "chaos"),
         (lambda: cut_body(-1), "after"),
+        (lambda: ChaosTransport(None, Chaos(1.0, latency=1.0)), "transport"),
+        (lambda: ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(1.0, latency=1.0)), "transport"),
+        (lambda: AsyncChaosTransport(httpx.HTTPTransport(), Chaos(1.0, latency=1.0)), "transport"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             make()
