@@ -54,7 +54,7 @@ class Pipeline(Policy):
         self.policies = _sharing(policies)
         outermost = next(iter(flat(self)), None)
         self._outermost = outermost if isinstance(outermost, CircuitBreaker) else None
-        for warning in of_chaos(flat(self)):
+        for warning in of_chaos(self._parts()):
             warnings.warn(warning, UserWarning, stacklevel=2)
 
     def __repr__(self) -> str:
@@ -83,7 +83,11 @@ class Pipeline(Policy):
 
     def describe(self) -> PipelineDescription:
         """Return the policies in their order, each with the reason for its place, and every doubt about them."""
-        return describe(flat(self))
+        return describe(self._parts())
+
+    def _parts(self) -> tuple[PolicyPort, ...]:
+        # Of somebody's own kind of pipeline too, which is one policy to those around it: it may filter by itself.
+        return tuple(part for policy in self.policies for part in flat(policy))
 
     def chain(self, innermost: Proceed, /) -> Proceed:
         """Return the composed chain down to `innermost`."""

@@ -98,6 +98,8 @@ class Call:
     """Drops a reply that will hardly be handed out, and tells whether it still could be; None where nothing is held."""
     read: Callable[[Any, float], Awaitable[bytes | None]] | None = None
     """Returns a reply's body, decompressed, or None when it is longer than so many bytes. None: replies are read."""
+    show: Callable[[Any], Any] | None = None
+    """Returns a reply as somebody's own check may look at it, with its body. None: as it is."""
     must_read: float = 0
     """Bytes of the body that a guard wants to see, and that are to be read within the attempt."""
     abandon: Callable[[Any], None] | None = None

@@ -1,19 +1,24 @@
 """Failures on purpose between a client and its network: what is above has to deal with them."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# httpx and httpcore declare `extensions` as a bare dict: mypy, strict too, checks this file.
+
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from resilience.core.call import NEVER, Ambient, Call, ambient
+from resilience.core.call import NEVER, Call
 from resilience.core.errors import require
 from resilience.core.units import whole
 from resilience.pipeline import compose
 from resilience.policies.chaos import Chaos
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.blocking import BLOCKING, run_blocking
+from resilience.runtimes.stand_in import here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -25,20 +30,31 @@ class ChaosTransport(httpx.BaseTransport):
     """An httpx transport around another one, which does something bad to a share of the requests.
 
     `chaos`: :class:`Chaos` policies; an `answer` is a function that returns an ``httpx.Response``, and `cut_body` makes
-    a `corrupt`. Give it to ``resilience.Client(transport=…)``: all policies stand outside it.
-    Raises ConfigurationError.
+    a `corrupt`. A `latency` beyond the request's read timeout ends with ``httpx.ReadTimeout``, as a slow server would.
+    Give it to ``resilience.Client(transport=…)``: all policies stand outside it. Raises ConfigurationError.
     """
 
     def __init__(self, transport: httpx.BaseTransport, *chaos: Chaos) -> None:
+        require("transport", transport, "an httpx transport for threads", lambda it: hasattr(it, "handle_request"))
         self._transport = transport
         self._chain = compose(_checked(chaos), self._send)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, or fail on purpose."""
-        return run_blocking(cast("Coroutine[Any, Any, httpx.Response]", self._chain(_call(BLOCKING, request))))
+        call = _Struck(BLOCKING, request)
+        response: httpx.Response | None = None
+        try:
+            response = run_blocking(cast("Coroutine[Any, Any, httpx.Response]", self._chain(call)))
+            return response
+        finally:
+            lost = call.left_over(response)
+            if lost is not None:
+                lost.close()
 
     async def _send(self, call: Call) -> httpx.Response:
-        return self._transport.handle_request(call.request)
+        reply = self._transport.handle_request(call.request)
+        cast("_Struck", call).reply = reply
+        return reply
 
     def close(self) -> None:
         """Close the transport inside."""
@@ -49,15 +65,27 @@ class AsyncChaosTransport(httpx.AsyncBaseTransport):
     """An httpx transport around another one, on asyncio and trio; see :class:`ChaosTransport`."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *chaos: Chaos) -> None:
+        require("transport", transport, "an httpx transport for tasks", lambda it: hasattr(it, "handle_async_request"))
         self._transport = transport
         self._chain = compose(_checked(chaos), self._send)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, or fail on purpose."""
-        return cast("httpx.Response", await self._chain(_call(ANYIO, request)))
+        call = _Struck(ANYIO, request)
+        response: httpx.Response | None = None
+        try:
+            response = cast("httpx.Response", await self._chain(call))
+            return response
+        finally:
+            lost = call.left_over(response)
+            if lost is not None:
+                async with ANYIO.shield():
+                    await lost.aclose()
 
     async def _send(self, call: Call) -> httpx.Response:
-        return await self._transport.handle_async_request(call.request)
+        reply = await self._transport.handle_async_request(call.request)
+        cast("_Struck", call).reply = reply
+        return reply
 
     async def aclose(self) -> None:
         """Close the transport inside."""
@@ -130,7 +158,37 @@ def _checked(chaos: tuple[Chaos, ...]) -> tuple[Chaos, ...]:
     return chaos
 
 
-def _call(runtime: Runtime, request: httpx.Request) -> Call:
-    around = ambient.get() or Ambient()
-    runtime = around.runtime or runtime
-    return Call(runtime, request, runtime.now(), NEVER, str(request.url))
+class _Struck(Call):
+    """One request on its way, and the real answer: where another takes its place, nobody else would close it."""
+
+    reply: httpx.Response | None = None
+
+    def __init__(self, runtime: Runtime, request: httpx.Request) -> None:
+        runtime = here(runtime)
+        slow = cast("Runtime", _Slow(runtime, request))
+        super().__init__(slow, request, runtime.now(), NEVER, str(request.url))
+
+    def left_over(self, response: httpx.Response | None) -> httpx.Response | None:
+        """Return the real answer if `response`, or None for an error, has taken its place and does not read from it."""
+        if response is self.reply or (response is not None and not isinstance(response.stream, httpx.ByteStream)):
+            return None
+        return self.reply
+
+
+class _Slow:
+    """What `Chaos` needs of a runtime; it waits as for a server, that is, no longer than the request's own limit."""
+
+    def __init__(self, runtime: Runtime, request: httpx.Request) -> None:
+        self._runtime = runtime
+        self._request = request
+        limit = (request.extensions.get("timeout") or {}).get("read")
+        self._left = math.inf if limit is None else limit
+        self.random = runtime.random
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait, or run into the limit."""
+        await self._runtime.sleep(min(seconds, self._left))
+        if seconds >= self._left:
+            message = "no answer in time (chaos)"
+            raise httpx.ReadTimeout(message, request=self._request)
+        self._left -= seconds

@@ -230,8 +230,13 @@ def within_attempt(call: RoutedCall) -> float:
     if not call.buffered:
         return 0
     if call.must_read:
-        return call.must_read + call.must_read / 1000 + PACKAGING
+        return packed(call.must_read)
     return BUFFER if call.repeatable else 0
+
+
+def packed(size: float) -> float:
+    """Return how long a body of that size may be when it is compressed."""
+    return size + size / 1000 + PACKAGING
 
 
 def at_headers(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from resilience.core.call import RoutedCall
 from resilience.core.events import DEBUG
 from resilience.http.classify import classify
-from resilience.http.guarded import read
+from resilience.http.guarded import read, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +66,11 @@ class ServiceCall(RoutedCall):
     def read(self) -> Callable[[Any, float], Awaitable[bytes | None]] | None:  # type: ignore[override]
         """Return what shows a guard the body; None where the caller streams it."""
         return partial(read, self) if self.buffered else None
+
+    @property
+    def show(self) -> Callable[[Any], Any]:  # type: ignore[override]
+        """Return what makes a reply one that a check may look at."""
+        return partial(shown, self)
 
     @property
     def emit(self) -> Callable[[Event], None] | None:  # type: ignore[override]

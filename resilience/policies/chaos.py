@@ -46,10 +46,10 @@ class Chaos(Policy):
 
     `rate`: the share, above 0, up to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
     or a pair between whose values one is drawn. `fault`: an exception (raised is a copy each time, where it copies), a
-    type of one, or a function that makes one; raised in the place of the call, or with ``after=True`` when the call has
-    been made. `answer`: a value, or a function that makes one, in the place of the call. `corrupt`: a function that
-    makes a bad answer of the good one. `seed`: a whole number that fixes which calls are struck; without it the
-    runtime's chance decides.
+    type of one that needs a message at most, or a function that makes one; raised in the place of the call, or with
+    ``after=True`` when the call has been made. `answer`: a value, or a function that makes one, in the place of the
+    call. `corrupt`: a function that makes a bad answer of the good one. `seed`: a whole number that fixes which calls
+    are struck; without it the runtime's chance decides.
 
     Belongs innermost, so that every other policy has to deal with it. Raises ConfigurationError, also where the
     environment does not say ``RESILIENCE_CHAOS=1``.
@@ -73,7 +73,8 @@ class Chaos(Policy):
         )
         share("rate", self.rate)
         object.__setattr__(self, "span", _span(self.latency))
-        require("fault", self.fault, "an exception, its type, or a function that makes one, or None", _is_fault)
+        expected = "an exception, its type where that needs a message at most, a function that makes one, or None"
+        require("fault", self.fault, expected, _is_fault)
         require("after", self.after, "True or False", lambda it: isinstance(it, bool))
         require("corrupt", self.corrupt, "a function of the answer, or None", lambda it: it is None or callable(it))
         set_ = {
@@ -136,12 +137,21 @@ def _span(latency: object) -> tuple[float, float]:
 
 def _is_fault(value: object) -> bool:
     if isinstance(value, type):
-        return issubclass(value, Exception)
+        return issubclass(value, Exception) and isinstance(_of(value), Exception)
     return value is None or isinstance(value, Exception) or callable(value)
 
 
 def _made(fault: Fault) -> Exception:
+    if isinstance(fault, type):
+        return _of(fault)
     return _another(fault) if isinstance(fault, Exception) else fault()
+
+
+def _of(kind: type[Exception]) -> Exception:
+    try:
+        return kind()
+    except TypeError:  # httpx's want a message
+        return kind("failed on purpose")
 
 
 def _another(fault: Exception) -> Exception:

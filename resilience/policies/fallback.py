@@ -84,6 +84,8 @@ class Fallback(Policy):
     kept: LastGood = field(init=False, repr=False, compare=False)
     takes: int = field(init=False, repr=False, compare=False)
     """How much the function is called with: 0 nothing, 1 the exception, 2 the arguments too."""
+    named: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The arguments it has a default for and takes by name only, as those that functools.partial has filled in."""
 
     def __post_init__(self) -> None:
         """Check the arguments and take over their plain forms."""
@@ -94,7 +96,9 @@ class Fallback(Policy):
             argument, expected = "function", "one of value and function, not both"
             raise ConfigurationError(argument, self.function, expected)
         require("function", self.function, "a function, or None", lambda it: it is None or callable(it))
-        object.__setattr__(self, "takes", 0 if self.function is None else _takes(self.function))
+        takes, named = (0, frozenset[str]()) if self.function is None else _takes(self.function)
+        object.__setattr__(self, "takes", takes)
+        object.__setattr__(self, "named", named)
         if self.last_good is not None:
             object.__setattr__(self, "last_good", in_seconds("last_good", self.last_good, infinite=True))
         object.__setattr__(self, "kept", LastGood(whole("most", self.most)))
@@ -102,6 +106,7 @@ class Fallback(Policy):
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through, and answer for it if it fails."""
+        call.covered = None  # of an attempt before this one
         try:
             reply = await proceed(call)
         except Exception as error:
@@ -128,7 +133,9 @@ class Fallback(Policy):
             return None if self.value is _NOTHING else (self.value,)
         _, args, kwargs = request_of(call)
         given = (error, *args) if self.takes > 1 else (error,)[: self.takes]
-        answer = self.function(*given, **(kwargs if self.takes > 1 else {}))
+        if self.takes < 2:  # noqa: PLR2004
+            kwargs = {name: value for name, value in kwargs.items() if name in self.named}
+        answer = self.function(*given, **kwargs)
         return (await answer if inspect.isawaitable(answer) else answer,)
 
 
@@ -145,11 +152,12 @@ def _key(call: Call) -> Hashable | None:
     return key
 
 
-def _takes(function: Callable[..., Any]) -> int:
+def _takes(function: Callable[..., Any]) -> tuple[int, frozenset[str]]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # something built in: the exception is the least surprising
-        return 1
+        return 1, frozenset()
     if any(parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} for parameter in parameters):
-        return 2
-    return min(2, len(parameters))
+        return 2, frozenset()
+    named = frozenset(it.name for it in parameters if it.kind is it.KEYWORD_ONLY and it.default is not it.empty)
+    return min(2, len(parameters) - len(named)), named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from resilience.core.units import whole
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_status
+from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _LOWEST, _HIGHEST = 100, 599  # RFC 9110 15
 _FIRST_ERROR = 400
 _BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
+_MEDIA_TYPE = re.compile(r"[^\s/;]+/[^\s/;]+")  # RFC 9110 8.3.1, with wildcards; an answer's parameters are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,9 @@ class Guard(Policy):
     that the JSON must fit. Rules of the body pass over error statuses (400 and above), bodiless answers, and what a
     client's caller streams.
 
-    Of any value: `model` (the value must fit), and `check`: a function that returns False, or raises, for what is bad.
-    Belongs innermost, inside retry and circuit. Raises ConfigurationError.
+    Of any value: `model` (the value must fit), and `check`: a plain function that returns False, or raises, for what is
+    bad; in a client it sees the response with its body, unless that is streamed. Belongs innermost, inside retry and
+    circuit. Raises ConfigurationError.
     """
 
     status: int | Iterable[int] | None = None
@@ -68,24 +72,26 @@ class Guard(Policy):
             whole("max_bytes", self.max_bytes, least=0)
         require("json", self.json, "True or False", lambda it: isinstance(it, bool))
         require("model", self.model, "a pydantic model or a msgspec struct", lambda it: it is None or is_model(it))
-        require("check", self.check, "a function, or None", lambda it: it is None or callable(it))
+        # What a coroutine function returns is no answer, and is never False.
+        require("check", self.check, "a plain function, or None", lambda it: it is None or _is_plain(it))
         rules = (self.statuses, self.types or None, self.max_bytes, self.json or None, self.model, self.check)
         require("status", None, "at least one rule", lambda _: any(rule is not None for rule in rules))
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Let the call through and look at what it brings."""
         most = math.inf if self.max_bytes is None else self.max_bytes
-        if self.max_bytes is not None or self.json or self.model is not None:
+        if self.max_bytes is not None or self.json or self.model is not None or self.check is not None:
             call.must_read = max(call.must_read, most, 1)
         reply = await proceed(call)
-        broken = self.judge_head(reply)
+        seen = reply if call.show is None else call.show(reply)
+        broken = self.judge_head(seen)
         content: bytes | None = None
-        if broken is None and call.read is not None and self._reads(reply):
+        if broken is None and call.read is not None and self._reads(seen):
             content = await call.read(reply, most)
             broken = self._too_large() if content is None else None
         # What a client's caller streams is not looked into.
         streamed = isinstance(call, RoutedCall) and not call.buffered
-        broken = broken or (self._ask(reply) if streamed else self.judge(reply, content))
+        broken = broken or (self._ask(seen) if streamed else self.judge(seen, content))
         if broken is None:
             return reply
         if call.discard is not None:
@@ -107,9 +113,9 @@ class Guard(Policy):
         if not isinstance(status, int):
             return None
         if self.statuses is not None and status not in self.statuses:
-            return Broken("status", f"status {status}", retry_after=judge_status(status, reply.headers).retry_after)
-        if self.types and _has_body(status):
-            given = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Broken("status", f"status {status}", retry_after=judge_status(status, _headers(reply)).retry_after)
+        if self.types and _has_body(reply):
+            given = _headers(reply).get("content-type", "").partition(";")[0].strip().lower()
             if not any(fnmatchcase(given, wanted) for wanted in self.types):
                 return Broken("content_type", f"content type {given or 'missing'}")
         return None
@@ -117,17 +123,17 @@ class Guard(Policy):
     def judge(self, reply: Any, content: bytes | None = None, /) -> Broken | None:  # noqa: ANN401
         """Look at body or value, and ask `check`; `content` is a body that the reply itself has not read."""
         status = getattr(reply, "status_code", None)
-        broken = self._judge_body(reply, status, content) if isinstance(status, int) else self._judge_value(reply)
+        broken = self._judge_body(reply, content) if isinstance(status, int) else self._judge_value(reply)
         return broken or self._ask(reply)
 
-    def _judge_body(self, reply: Any, status: int, content: bytes | None) -> Broken | None:  # noqa: ANN401
+    def _judge_body(self, reply: Any, content: bytes | None) -> Broken | None:  # noqa: ANN401
         if not self._reads(reply):
             return None
         if content is None:
             content = cast("bytes", reply.content)
         if self.max_bytes is not None and len(content) > self.max_bytes:
             return self._too_large()
-        if not _has_body(status) or not (self.json or self.model is not None):
+        if not _has_body(reply) or not (self.json or self.model is not None):
             return None
         try:
             if self.model is not None:
@@ -160,28 +166,43 @@ class Guard(Policy):
 
     def _reads(self, reply: Any) -> bool:  # noqa: ANN401
         """Tell whether a rule needs the body."""
-        return self.max_bytes is not None or ((self.json or self.model is not None) and _has_body(reply.status_code))
+        return self.max_bytes is not None or ((self.json or self.model is not None) and _has_body(reply))
 
     def _too_large(self) -> Broken:
         return Broken("max_bytes", f"its body is larger than {self.max_bytes} bytes")
 
 
-def _has_body(status: int) -> bool:
-    return status < _FIRST_ERROR and status not in _BODILESS
+def _is_plain(check: object) -> bool:
+    return callable(check) and not is_async(check)
+
+
+def _headers(reply: Any) -> Any:  # noqa: ANN401
+    return getattr(reply, "headers", None) or {}
+
+
+def _has_body(reply: Any) -> bool:  # noqa: ANN401
+    """Tell whether an answer brings what was asked for: no error does, nor what is bodiless, as all that HEAD gets."""
+    status = reply.status_code
+    if status >= _FIRST_ERROR or status in _BODILESS:
+        return False
+    try:
+        return bool(reply.request.method != "HEAD")
+    except (AttributeError, RuntimeError):  # it does not know what it answers: httpx says so in this way
+        return True
 
 
 def _statuses(value: object) -> frozenset[int]:
     argument, expected = "status", f"statuses from {_LOWEST} to {_HIGHEST}: a number, a range, or several"
-    found = {value} if isinstance(value, int) else set(cast("Iterable[Any]", value)) if _listed(value) else set[Any]()
+    found = (value,) if isinstance(value, int) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
     if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):
         raise ConfigurationError(argument, value, expected)
     return frozenset(found)
 
 
 def _types(value: object) -> tuple[str, ...]:
-    argument, expected = "content_type", "media types such as 'application/json' or 'text/*'"
+    argument, expected = "content_type", "media types without parameters, such as 'application/json' or 'text/*'"
     found = (value,) if isinstance(value, str) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
-    if not found or not all(isinstance(it, str) and "/" in it for it in found):
+    if not found or not all(isinstance(it, str) and _MEDIA_TYPE.fullmatch(it) for it in found):
         raise ConfigurationError(argument, value, expected)
     return tuple(it.lower() for it in cast("tuple[str, ...]", found))
 

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from resilience.core.ports import Gate, Proceed
 
 # The flights that this very context leads: a call that asks for its own answer would wait for ever.
-_leading: ContextVar[frozenset[tuple[int, Hashable]]] = ContextVar("resilience_leading", default=frozenset())
+_leading: ContextVar[frozenset[object]] = ContextVar("resilience_leading", default=frozenset())
 
 
 class Flight:
     """One call under way, and the gates of those who wait for its outcome; None when it has none to share."""
 
-    __slots__ = ("gates", "outcome", "over", "traceback")
+    __slots__ = ("gates", "mark", "outcome", "over", "traceback")
 
     def __init__(self) -> None:
+        self.mark = object()
+        """What is begun inside keeps this, for as long as it lives, and not the outcome."""
         self.gates: list[Gate] = []
         self.outcome: Ok[Any] | Err | None = None
         self.over = False
@@ -96,13 +98,14 @@ class SingleFlight(Policy):
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Lead, or follow."""
         key = self._key_of(call) if call.repeatable else None
-        mark = (id(self.flights), key)
-        if key is None or mark in _leading.get():
+        if key is None:
             return await proceed(call)
         while True:
             flight, leads = self.flights.enter(key)
+            if not leads and flight.mark in _leading.get():
+                return await proceed(call)
             if leads:
-                token = _leading.set(_leading.get() | {mark})
+                token = _leading.set(_leading.get() | {flight.mark})
                 try:
                     return await self._lead(call, proceed, key, flight)
                 finally:

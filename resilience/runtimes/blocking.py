@@ -31,8 +31,9 @@ def run_blocking(coroutine: Coroutine[Any, Any, T], /) -> T:
     except StopIteration as stop:
         return cast("T", stop.value)
     except RuntimeError as error:
-        # A coroutine cannot raise StopIteration (PEP 479); a function around ``next()`` must.
-        if isinstance(error.__cause__, StopIteration):
+        # A coroutine cannot raise StopIteration (PEP 479); a function around ``next()`` must. Told by the interpreter's
+        # words: of a generator, which may be the function's own, it says something else.
+        if isinstance(error.__cause__, StopIteration) and error.args == ("coroutine raised StopIteration",):
             raise error.__cause__ from None
         raise
     coroutine.close()

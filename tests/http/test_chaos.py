@@ -1,5 +1,8 @@
 """Chaos beneath a client: the client's policies deal with it."""
 
+import contextlib
+
+import anyio
 import httpx
 import pytest
 
@@ -7,6 +10,7 @@ import resilience
 from resilience.core.errors import ConfigurationError
 from resilience.http.chaos import AsyncChaosTransport, ChaosTransport, cut_body
 from resilience.policies.chaos import Chaos
+from resilience.testing import virtual
 from tests.composition.fake_time import BlockingOnFakeTime, on
 
 URL = "http://service.test/"
@@ -29,13 +33,13 @@ def mock(closed=None):
     return kind(lambda _request: httpx.Response(200, text="hello"))
 
 
-def struck(*chaos):
-    with httpx.Client(transport=ChaosTransport(mock(), *chaos)) as client:
+def struck(*chaos, beneath=None):
+    with httpx.Client(transport=ChaosTransport(beneath or mock(), *chaos)) as client:
         return client.get(URL)
 
 
-async def struck_async(*chaos):
-    async with httpx.AsyncClient(transport=AsyncChaosTransport(mock(), *chaos)) as client:
+async def struck_async(*chaos, beneath=None):
+    async with httpx.AsyncClient(transport=AsyncChaosTransport(beneath or mock(), *chaos)) as client:
         return await client.get(URL)
 
 
@@ -123,6 +127,106 @@ def test_latency_is_waited_for():
     assert runtime.asked == [2.0]
 
 
+class Held(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that holds its connection until it is closed."""
+
+    held = 0
+
+    def __init__(self):
+        Held.held += 1
+
+    def __iter__(self):
+        yield b"hello"
+
+    async def __aiter__(self):
+        yield b"hello"
+
+    def close(self):
+        Held.held -= 1
+
+    async def aclose(self):
+        Held.held -= 1
+
+
+def broken(_answer):
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("strike", "raised"),
+    [
+        ({"fault": ConnectionError, "after": True}, ConnectionError),
+        ({"corrupt": lambda _: httpx.Response(500, text="worse")}, None),
+        ({"corrupt": broken}, KeyError),
+        ({"corrupt": cut_body(2)}, httpx.RemoteProtocolError),
+        ({"corrupt": lambda answer: answer}, None),
+        ({"answer": lambda: httpx.Response(200)}, None),
+    ],
+)
+async def test_what_is_lost_holds_no_connection(anyio_backend, strike, raised):
+    Held.held = 0
+    chaos = Chaos(1.0, **strike)
+    expected = contextlib.nullcontext() if raised is None else pytest.raises(raised)
+    with expected:
+        struck(chaos, beneath=httpx.MockTransport(lambda _request: httpx.Response(200, stream=Held())))
+    assert Held.held == 0
+    expected = contextlib.nullcontext() if raised is None else pytest.raises(raised)
+    with expected:
+        await struck_async(chaos, beneath=httpx.MockTransport(lambda _request: httpx.Response(200, stream=Held())))
+    assert Held.held == 0
+
+
+def test_what_comes_too_late_is_a_read_timeout():
+    late = [Chaos(1.0, latency=2.0), Chaos(1.0, latency=3.0)]
+    runtime = BlockingOnFakeTime()
+    with (
+        on(runtime),
+        pytest.raises(httpx.ReadTimeout, match="chaos") as caught,
+        httpx.Client(transport=ChaosTransport(mock(), *late), timeout=4.5) as client,
+    ):
+        client.get(URL)
+    assert (runtime.asked, caught.value.request.url) == ([2.0, 2.5], URL)
+    runtime = BlockingOnFakeTime()
+    with on(runtime), httpx.Client(transport=ChaosTransport(mock(), *late), timeout=None) as client:
+        assert client.get(URL).text == "hello"
+    assert runtime.asked == [2.0, 3.0]
+    bare = ChaosTransport(mock(), Chaos(1.0, latency=0.0)).handle_request(httpx.Request("GET", URL))
+    assert bare.status_code == 200
+
+
+def test_a_client_is_not_kept_waiting_beyond_its_deadline():
+    service = resilience.Service(total_timeout=1.0, retry=None)
+    late = Chaos(1.0, latency=60.0)
+    with virtual() as clock:
+        with (
+            resilience.Client(transport=ChaosTransport(mock(), late), defaults=service) as client,
+            pytest.raises(resilience.DeadlineExceededError),
+        ):
+            client.get(URL)
+        assert clock.elapsed == 1.0
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_tasks_wait_as_tasks_do(backend):
+    async def ask():
+        return await struck_async(Chaos(1.0, latency=2.0))
+
+    async def both():
+        texts = []
+
+        async def one():
+            texts.append((await ask()).text)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one)
+            group.start_soon(one)
+        return texts
+
+    with virtual() as clock:
+        assert clock.run(both, backend=backend) == ["hello"] * 2
+        assert clock.elapsed == 2.0
+
+
 async def test_closing_closes_what_is_inside(anyio_backend):
     closed = []
     ChaosTransport(mock(closed), Chaos(1.0, latency=1.0)).close()
@@ -135,6 +239,9 @@ def test_bad_arguments_are_named():
         (lambda: ChaosTransport(mock()), "chaos"),
         (lambda: AsyncChaosTransport(mock(), "chaos"), "chaos"),
         (lambda: cut_body(-1), "after"),
+        (lambda: ChaosTransport(None, Chaos(1.0, latency=1.0)), "transport"),
+        (lambda: ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(1.0, latency=1.0)), "transport"),
+        (lambda: AsyncChaosTransport(httpx.HTTPTransport(), Chaos(1.0, latency=1.0)), "transport"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             make()

@@ -1,7 +1,11 @@
 """Guard and deadline header in a client: bad answers are failed attempts; servers know how long they are waited for."""
 
+import contextlib
 import gzip
+import math
 import pickle
+import tracemalloc
+import zlib
 
 import httpx
 import pydantic
@@ -10,6 +14,7 @@ import pytest
 import resilience
 from resilience.core.errors import ConfigurationError
 from resilience.http.deadline_header import DeadlineHeader
+from resilience.http.guarded import at_once
 
 
 class Item(pydantic.BaseModel):
@@ -117,6 +122,15 @@ async def test_posts_are_looked_into_and_not_repeated(anyio_backend, kind):
 
 
 @KINDS
+async def test_what_head_gets_is_bodiless(anyio_backend, kind):
+    guard = resilience.Guard(json=True, content_type="application/json", max_bytes=10, status=200)
+    server = Server(lambda: response(b""))
+    assert (await ask(server, guarded(guard), kind, "HEAD")).status_code == 200
+    with pytest.raises(resilience.BadAnswerError):
+        await ask(server, guarded(guard), kind)
+
+
+@KINDS
 async def test_a_small_body_that_is_a_large_one_is_not_made_large(anyio_backend, kind):
     bomb = gzip.compress(b"0" * 50_000_000)
     assert len(bomb) < 60_000
@@ -127,6 +141,42 @@ async def test_a_small_body_that_is_a_large_one_is_not_made_large(anyio_backend,
     fine = Server(lambda: response(gzip.compress(b"[" + b"0," * 100 + b"0]"), content_encoding="gzip"))
     answer = await ask(fine, guarded(resilience.Guard(max_bytes=100_000, json=True)), kind)
     assert answer.json() == [0] * 101
+
+
+@KINDS
+async def test_what_is_packed_several_times_is_not_made_large_either(anyio_backend, kind):
+    bomb = gzip.compress(gzip.compress(b"0" * 50_000_000))
+    assert len(bomb) < 500
+    service = resilience.Service(guard=resilience.Guard(max_bytes=1000), retry=None)
+    server = Server(lambda: response(bomb, content_encoding="gzip, gzip"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(resilience.BadAnswerError, match="larger than 1000 bytes"):
+            await ask(server, service, kind)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
+    packed = gzip.compress(zlib.compress(b"[1]"))
+    fine = Server(lambda: response(packed, content_encoding="Deflate , GZIP"))
+    assert (await ask(fine, guarded(resilience.Guard(max_bytes=3, json=True)), kind)).json() == [1]
+
+
+@KINDS
+async def test_a_body_that_is_large_on_the_way_to_being_small_is_refused(anyio_backend, kind):
+    nothing = bytes.fromhex("789c") + bytes.fromhex("000000ffff") * 100_000 + bytes.fromhex("030000000001")
+    assert zlib.decompress(nothing) == b""
+    server = Server(lambda: response(zlib.compress(nothing), content_encoding="deflate, deflate"))
+    with pytest.raises(resilience.BadAnswerError, match="larger than 1000 bytes"):
+        await ask(server, resilience.Service(guard=resilience.Guard(max_bytes=1000), retry=None), kind)
+
+
+@pytest.mark.parametrize("most", [0, 1000, 2**20, 2**24, 2**30, 10**10])
+@pytest.mark.parametrize(("coding", "growth"), [("gzip", 1032), ("deflate", 1032), ("zstd", 2**15), ("br", 2**20)])
+def test_as_much_is_decompressed_at_a_time_as_the_ceiling_allows_for(coding, growth, most):
+    assert 8 <= at_once(coding, most) <= max(8, 2**20 / growth, most / growth)
+    assert at_once("identity", most) == max(2**20, most)
+    assert at_once(coding, math.inf) == math.inf
 
 
 @KINDS
@@ -164,6 +214,50 @@ async def test_a_bad_body_opens_the_circuit(anyio_backend, kind):
             status = client.status().services["service.test:80"].endpoints[0]
             await client.aclose()
         assert (status.circuit, status.in_flight) == ("open", 0)
+
+
+@KINDS
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_check_sees_the_response_as_the_caller_does(anyio_backend, kind, method):
+    seen = []
+
+    def check(answer):
+        seen.append((answer.request.method, answer.json(), answer.text, answer.content, answer.http_version))
+        return answer.raise_for_status().json()["name"] == "a"
+
+    server = Server(lambda: response(gzip.compress(b'{"name": "a"}'), content_encoding="gzip"))
+    answer = await ask(server, resilience.Service(guard=resilience.Guard(check=check)), kind, method)
+    assert answer.json() == {"name": "a"}
+    assert seen == [(method, {"name": "a"}, '{"name": "a"}', b'{"name": "a"}', "HTTP/1.1")]
+    large = Server(lambda: response(Stream(b'{"name": "a", "more": "', b"x" * 2_000_000, b'"}')))
+    assert (await ask(large, resilience.Service(guard=resilience.Guard(check=check)), kind, method)).status_code == 200
+    for body, status in ((b'{"name": "b"}', 200), (b'{"name": "a"}', 404)):
+        other = Server(lambda body=body, status=status: response(body, status))
+        with pytest.raises(resilience.BadAnswerError, match="check said no" if status == 200 else "404"):
+            await ask(other, resilience.Service(guard=resilience.Guard(check=check), retry=None), kind, method)
+
+
+@KINDS
+async def test_a_check_sees_the_head_of_what_is_streamed(anyio_backend, kind):
+    stream = Stream(b"[1]")
+    service = resilience.Service(guard=resilience.Guard(check=lambda answer: answer.raise_for_status()), retry=None)
+    for status in (200, 404):
+        server = Server(lambda status=status: response(stream, status))
+        allowed = contextlib.nullcontext() if status == 200 else pytest.raises(resilience.BadAnswerError, match="404")
+        if kind == "blocking":
+            with (
+                allowed,
+                resilience.Client(transport=server.transport, defaults=service) as client,
+                client.stream("GET", "http://service.test/"),
+            ):
+                assert stream.read == 0
+        else:
+            with allowed:
+                async with (
+                    resilience.AsyncClient(transport=server.transport, defaults=service) as client,
+                    client.stream("GET", "http://service.test/"),
+                ):
+                    assert stream.read == 0
 
 
 @KINDS

@@ -61,6 +61,11 @@ def test_faults_are_instances_types_or_made():
     assert (type(caught.value), caught.value.args) == (ConnectionError, error.args)
     with pytest.raises(ConnectionError, match="made"):
         Chaos(1.0, fault=lambda: ConnectionError("made")).call(int)
+    with pytest.raises(ConnectionError) as caught:
+        Chaos(1.0, fault=ConnectionError).call(int)
+    assert caught.value.args == ()
+    with pytest.raises(httpx.ConnectError, match="on purpose"):
+        Chaos(1.0, fault=httpx.ConnectError).call(int)
 
 
 class OfACodeError(Exception):
@@ -215,6 +220,7 @@ def test_sixty_four_threads_share_one_sequence():
         ({"rate": 0.5}, "fault"),
         ({"rate": 0.5, "fault": "error"}, "fault"),
         ({"rate": 0.5, "fault": KeyboardInterrupt}, "fault"),
+        ({"rate": 0.5, "fault": httpx.HTTPStatusError}, "fault"),
         ({"rate": 0.5, "fault": KeyError, "answer": 1}, "answer"),
         ({"rate": 0.5, "answer": None, "corrupt": len}, "corrupt"),
         ({"rate": 0.5, "corrupt": 1}, "corrupt"),

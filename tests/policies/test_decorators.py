@@ -197,6 +197,19 @@ def test_stop_iteration_passes_through():
         function(items)
 
 
+@pytest.mark.parametrize("policy", [Retry(), Timeout(60.0), Pipeline(Timeout(60.0), Retry(), CircuitBreaker())])
+def test_what_python_makes_of_a_stop_iteration_in_a_generator_passes_through(policy):
+    def generator():
+        yield next(iter(()))
+
+    @policy
+    def function():
+        return list(generator())
+
+    with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+        function()
+
+
 def test_a_runtime_error_passes_through():
     def function():
         raise RuntimeError("mine") from KeyError("why")

@@ -158,6 +158,18 @@ def test_somebodys_own_policy_is_not_looked_into():
     assert [policy.name for policy in Pipeline(Current()).describe().policies] == ["Current"]
 
 
+def test_somebodys_own_kind_of_pipeline_describes_itself(monkeypatch):
+    monkeypatch.setenv("RESILIENCE_CHAOS", "1")
+
+    class Named(Pipeline):
+        """With something of its own."""
+
+    policies = (CircuitBreaker(), Pipeline(Retry(3)), Retry(4))
+    assert Named(*policies).describe() == Pipeline(*policies).describe()
+    with pytest.warns(UserWarning, match="chaos is not innermost"):
+        Named(Chaos(0.5, latency=1.0), Retry())
+
+
 def test_an_empty_pipeline():
     assert str(Pipeline().describe()) == ""
     assert Pipeline().outcome(int).value == 0

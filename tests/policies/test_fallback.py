@@ -1,12 +1,16 @@
 """Fallback: which answer stands in, for whom, for how long; and that it is told."""
 
+import functools
 import math
 
 import pytest
 
 from resilience.core.call import Call
 from resilience.core.errors import ConfigurationError
+from resilience.core.outcome import Ok
+from resilience.pipeline import Pipeline
 from resilience.policies.fallback import Fallback, LastGood
+from resilience.policies.retry import Retry
 from resilience.runtimes.blocking import BLOCKING
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.fake_time import BlockingOnFakeTime, on
@@ -126,6 +130,21 @@ def test_it_is_marked():
     assert call.covered is None
 
 
+def test_what_stood_in_for_an_earlier_attempt_is_no_mark_of_a_later_one():
+    answers = iter([ConnectionError("down"), "reply"])
+
+    def function():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    pipeline = Pipeline(Retry(2, on=lambda answer: answer is None, wait=0.0), Fallback(None))
+    assert pipeline.outcome(function) == Ok("reply")
+    inner = Pipeline(Fallback("outer"), Fallback("inner")).outcome(fails)
+    assert (inner.value, str(inner.failure)) == ("inner", "down")
+
+
 def test_last_good_answers_of_different_functions_do_not_mix():
     fallback = Fallback("default", last_good=9.0)
     assert fallback.call(lambda: 1) == 1
@@ -163,6 +182,19 @@ def test_a_function_that_takes_the_exception_alone_gets_nothing_else():
     assert Fallback(function=lambda error: f"{error}!").call(fails, 1, b=2) == "down!"
     assert Fallback(function=lambda: "nothing").call(fails, 1, b=2) == "nothing"
     assert Fallback(function=type).call(fails, 1) is ConnectionError, "what has no signature is given the exception"
+
+
+def test_what_a_function_takes_by_name_and_need_not_is_no_reason_to_give_it_all():
+    def instead(error, *, cache, item="none"):
+        return (str(error), cache, item)
+
+    function = functools.partial(instead, cache="full")
+    assert Fallback(function=function).call(fails, 1, b=2) == ("down", "full", "none")
+    assert Fallback(function=function).call(fails, 1, item=2) == ("down", "full", 2)
+    assert Fallback(function=lambda *, cache="empty": cache).call(fails, 1) == "empty"
+    with pytest.raises(TypeError, match="cache"):
+        Fallback(function=instead).call(fails)
+    assert Fallback(function=instead).call(fails, cache="needed") == ("down", "needed", "none")
 
 
 class CannotBeHashed:

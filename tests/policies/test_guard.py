@@ -1,7 +1,9 @@
 """Guard: what it refuses, and that a refusal is a failure like any other."""
 
+import functools
 import math
 import pickle
+from types import SimpleNamespace
 
 import httpx
 import msgspec
@@ -149,6 +151,10 @@ class Reply:
         self.headers = {}
 
 
+async def asleep(_answer, seconds=0):
+    """Never asked."""
+
+
 def test_bodies_are_read_up_to_the_ceiling_and_bad_replies_dropped():
     client = Unread()
     good, large = Reply(b"{}"), Reply(b"x" * 5000)
@@ -174,15 +180,21 @@ def test_bodies_are_read_up_to_the_ceiling_and_bad_replies_dropped():
         ({"status": "200"}, "status"),
         ({"status": [200, "404"]}, "status"),
         ({"status": 2.0}, "status"),
+        ({"status": [[200]]}, "status"),
         ({"content_type": ""}, "content_type"),
         ({"content_type": ["json"]}, "content_type"),
         ({"content_type": 5}, "content_type"),
+        ({"content_type": "application/json; charset=utf-8"}, "content_type"),
+        ({"content_type": ("text/html", " text/plain")}, "content_type"),
+        ({"content_type": "/"}, "content_type"),
         ({"max_bytes": -1}, "max_bytes"),
         ({"max_bytes": 1.5}, "max_bytes"),
         ({"json": 1}, "json"),
         ({"model": dict}, "model"),
         ({"model": Item(name="a")}, "model"),
         ({"check": "name"}, "check"),
+        ({"check": asleep}, "check"),
+        ({"check": functools.partial(asleep, seconds=1)}, "check"),
     ],
 )
 def test_bad_arguments_are_named(rules, argument):
@@ -222,11 +234,28 @@ def test_the_first_error_status_has_no_body_worth_reading():
     assert refused(Guard(json=True), response(400, b"<")) is None
 
 
+def test_what_head_gets_has_no_body():
+    rules = (Guard(json=True), Guard(model=Item), Guard(content_type="application/json"))
+    for method, why in (("HEAD", [None] * 3), ("GET", ["json", "model", "content_type"])):
+        answer = httpx.Response(200, request=httpx.Request(method, "http://service.test/"))
+        assert [refused(guard, answer) for guard in rules] == why
+
+
+@pytest.mark.parametrize("headers", [{}, {"headers": None}])
+def test_an_answer_without_headers_is_judged_all_the_same(headers):
+    answer = SimpleNamespace(status_code=503, content=b"{}", **headers)
+    assert refused(Guard(status=200), answer) == "status"
+    answer.status_code = 200
+    assert refused(Guard(content_type="application/json"), answer) == "content_type"
+    assert refused(Guard(status=200, json=True), answer) is None
+
+
 @pytest.mark.parametrize(
     ("guards", "must_read", "asked"),
     [
         ([Guard(status=200)], 0, []),
-        ([Guard(check=bool)], 0, []),
+        ([Guard(check=bool)], math.inf, []),
+        ([Guard(check=bool, max_bytes=10)], 10, [10]),
         ([Guard(max_bytes=10)], 10, [10]),
         ([Guard(max_bytes=10, json=True)], 10, [10]),
         ([Guard(json=True)], math.inf, [math.inf]),

@@ -118,6 +118,27 @@ def test_a_call_that_asks_for_its_own_answer_does_not_wait_for_itself():
     assert calls == [3, 2, 1, 0]
 
 
+def test_what_was_begun_inside_a_flight_shares_those_that_come_after_it():
+    single, runtime, calls, begun = SingleFlight(), VirtualRuntime(), [], []
+
+    async def function():
+        calls.append(None)
+        if not begun:
+            begun.extend(runtime.spawn(afterwards) for _ in range(2))
+        await runtime.sleep(1.0)
+        return object()
+
+    async def afterwards():
+        await runtime.sleep(5.0)
+        return await single.acall(function)
+
+    with on(runtime):
+        runtime.spawn(lambda: single.acall(function))
+        runtime.advance(100.0)
+    assert begun[0].result is begun[1].result
+    assert len(calls) == 2
+
+
 def test_who_leads_one_flight_shares_the_others():
     single, source = SingleFlight(), Source(VirtualRuntime())
 
