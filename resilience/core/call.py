@@ -59,6 +59,8 @@ class Call:
     """
 
     repeatable: bool = True
+    shareable: bool = True
+    """Several sends of it may be under way at a time; not where all would read one file, which has one position."""
     classify: Classifier | None = None
     """Judges an attempt; None for a function, which each policy judges by itself."""
     sends_left: float = NEVER
