@@ -2,6 +2,7 @@
 
 import io
 
+import httpx
 import pytest
 
 import resilience
@@ -64,6 +65,16 @@ async def test_a_file_is_sent_once(fleet: Fleet, mode: str):
         responses = [await client.request("PUT", URL, **body) for body in bodies]
     sends = [len(response.extensions["resilience"].attempts) for response in responses]
     assert sends == [1, 2, 2, 1][: len(bodies)]
+
+
+async def test_a_hedge_does_not_stand_in_line_for_the_clients_last_connection(fleet: Fleet, mode: str):
+    """There it would be let in by the first send's end, and ask for what is there already."""
+    for server in fleet[:2]:
+        server.fault(delay=5 * SOON)
+    async with Face(mode, services=two(fleet), limits=httpx.Limits(max_connections=1)) as client:
+        records = [(await client.get(URL)).extensions["resilience"].attempts for _ in range(4)]
+        assert client.client.status().services[SERVICE].counts["attempts"] == 4
+    assert [len(attempts) for attempts in records] == [1] * 4
 
 
 async def test_extra_sends_are_paid_for_by_the_services_budget(fleet: Fleet, mode: str):
