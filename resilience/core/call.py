@@ -24,8 +24,9 @@ NEVER = math.inf
 
 @dataclass(slots=True)
 class Ambient:
-    """What the surrounding code has decided for every call made inside it. Never changed: a new one takes its place.
+    """What the surrounding code has decided for every call made inside it.
 
+    A new one takes its place; changed itself by its maker only, for code that has inherited it and outlives its reason.
     Not frozen, because a frozen one takes four times as long to make, and every ``Timeout`` makes one per call.
     """
 
