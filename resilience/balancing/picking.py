@@ -38,10 +38,12 @@ class Picking(Settling):
             self.settle_abandoned()
         if self.outage.over:
             self._end_outage(now)
+        if call.hedging:
+            return self._beside(call, now)
         total = self.total
         if total is not None and total.taken >= total.limit:
             return None
-        return self._beside(call, now) if call.hedging else self._picked(call, now)
+        return self._picked(call, now)
 
     def _end_outage(self, now: float) -> None:
         for endpoint, transitions in self.outage.rest(self.endpoints, now):

@@ -24,8 +24,9 @@ NEVER = math.inf
 
 @dataclass(slots=True)
 class Ambient:
-    """What the surrounding code has decided for every call made inside it. Never changed: a new one takes its place.
+    """What the surrounding code has decided for every call made inside it.
 
+    A new one takes its place; changed itself by its maker only, for code that has inherited it and outlives its reason.
     Not frozen, because a frozen one takes four times as long to make, and every ``Timeout`` makes one per call.
     """
 
@@ -59,6 +60,8 @@ class Call:
     """
 
     repeatable: bool = True
+    shareable: bool = True
+    """Several sends of it may be under way at a time; not where all would read one file, which has one position."""
     classify: Classifier | None = None
     """Judges an attempt; None for a function, which each policy judges by itself."""
     sends_left: float = NEVER

@@ -103,6 +103,9 @@ class OverloadedError(RejectedError):
 class BadAnswerError(ResilienceError):
     """An answer came, and a guard has refused it: `why` is the rule that it broke, such as ``status`` or ``json``."""
 
+    final = False
+    """The answer has said that it is of no use to try again."""
+
     def __init__(self, message: str, *, why: str = "", **fields: Any) -> None:  # noqa: ANN401 - the base's
         super().__init__(message, **fields)
         self.why = why

@@ -49,7 +49,7 @@ class Verdict:
     """What one attempt means for everybody.
 
     `retry` asks for another attempt (who may repeat what is checked by the retry policy, not here). `retry_after`, in
-    seconds, is the server's own wish. The last four refine the rule for single rows of the verdict table.
+    seconds, is the server's own wish. The last five refine the rule for single rows of the verdict table.
     """
 
     blame: Blame
@@ -64,6 +64,8 @@ class Verdict:
     """`retry_after` speaks for the whole service (429), not for this endpoint alone (503)."""
     stale: bool = False
     """An idle connection turned out to be closed on reuse: repeated once, at once, on a new connection, for free."""
+    final: bool = False
+    """The answer itself says that it is of no use to try again; then no policy's own list makes anybody do so."""
 
 
 GOOD = Verdict(Blame.GOOD, retry=False, sent=Sent.ANSWERED)

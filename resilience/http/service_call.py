@@ -9,6 +9,7 @@ from resilience.core.call import RoutedCall
 from resilience.core.events import DEBUG
 from resilience.http.classify import classify
 from resilience.http.guarded import read, shown
+from resilience.http.replay import shareable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,11 @@ class ServiceCall(RoutedCall):
     def service(self) -> str:  # type: ignore[override]
         """Return ``host:port``."""
         return self.home.name
+
+    @property
+    def shareable(self) -> bool:  # type: ignore[override]
+        """Tell whether several sends may read the body at a time."""
+        return shareable(self.request)
 
     @property
     def sole(self) -> bool:  # type: ignore[override]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from resilience.core.propagation import inbound
 from resilience.http.private import sibling
 from resilience.http.whole import OPTIONS
 
@@ -51,6 +52,7 @@ async def shadowed(
     discard: Callable[[httpx.Response], Awaitable[object]],
 ) -> None:
     """Send a copy, once, and drop the answer, whatever it is."""
+    inbound.set(None)  # in a context of its own: what becomes of it says nothing about the answer its caller gives
     with suppress(Exception):
         call, chain = upstream.call_for(request, None)
         await discard(await upstream.enter(call, chain))

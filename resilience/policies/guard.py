@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError, require
+from resilience.core.outcome import Ok
 from resilience.core.units import whole
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
-from resilience.policies.verdicts import judge_status
+from resilience.policies.verdicts import judge_bare, judge_status
 from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
@@ -97,13 +98,16 @@ class Guard(Policy):
         if call.discard is not None:
             await call.discard(reply)
         message = f"the answer to {call.operation or 'the call'} was refused: {broken.how}"
-        raise BadAnswerError(
+        error = BadAnswerError(
             message,
             why=broken.why,
             service=call.operation or None,
             retry_after=broken.retry_after,
             causes=() if broken.cause is None else (broken.cause,),
         )
+        if judge_bare(Ok(reply), call).final:  # whichever rule it has broken
+            error.final = True
+        raise error
 
     # The rules. Pure.
 

@@ -34,7 +34,8 @@ class Hedge(Policy):
 
     A failure does not win: it lets the next send begin at once, unless repeating is no use. Losers are cancelled and
     not waited for; in threads, which nothing can stop, they run to their end and their answer is dropped. What is not
-    repeatable is sent once. Every send runs in a copy of the caller's context. Raises ConfigurationError.
+    repeatable is sent once, and so is a file: it has one position for all who read it. Every send runs in a copy of the
+    caller's context. Raises ConfigurationError.
     """
 
     after: float | timedelta | Quantile = field(kw_only=True)
@@ -82,7 +83,7 @@ class Hedge(Policy):
         """Send the call on, and once more beside it when that is late."""
         if self.state is not None and not self.shares:
             self.state.deposit(call.started)
-        if not call.repeatable or call.sends_left < 1:
+        if not call.repeatable or call.sends_left < 1 or not call.shareable:
             return await proceed(call)
         race = Race(after=self.delay(call.started), most=1 + self.extra)
         return await Sends(call, proceed, race, self.state, self.latencies).winner()

@@ -86,8 +86,9 @@ class Race:
         return self._sent - 1
 
     def postpone(self, now: float, /) -> None:
-        """Begin the time until the next send anew: now it would be of no use."""
+        """Begin the time until the next send anew, a failure's haste or not: now it would be of no use."""
         self._last = now
+        self._hurry = False
 
     def close(self) -> None:
         """Make no more sends: none is allowed, or paid for."""

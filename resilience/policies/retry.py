@@ -237,7 +237,7 @@ class Retry(StraightPolicy):
         verdict = call.verdict
         if verdict is None or _rejected(outcome):
             verdict = judge_bare(outcome, call)
-        if self.wanted is None:
+        if self.wanted is None or verdict.final:
             return verdict
         # An open circuit is never waited for, whatever was listed.
         wanted = self.wanted.matches(outcome) and not _rejected(outcome, CircuitOpenError)

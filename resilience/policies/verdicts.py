@@ -40,6 +40,7 @@ _STATUS: dict[int, Verdict] = {
     504: _RETRY_BAD,
 }
 """501, 505 and all other statuses are GOOD and final."""
+_SERVER_ERROR = 500
 
 CONNECT_FAILED = Verdict(Blame.BAD, retry=True, sent=Sent.NO)
 CERTIFICATE = Verdict(Blame.BAD, retry=True, sent=Sent.NO, elsewhere=True)
@@ -76,12 +77,14 @@ def judge_status(status: int, headers: Mapping[str, str]) -> Verdict:
     """Return the table's verdict of an answer."""
     verdict = _STATUS.get(status)
     if verdict is None:
-        return GOOD
-    if verdict.retry and headers.get(NO_RETRY_HEADER) == "1":
+        if status < _SERVER_ERROR:
+            return GOOD
+        verdict = GOOD
+    if headers.get(NO_RETRY_HEADER) == "1":
         # A tier below has used up its attempts: another one of ours would have the same tried again, and so would one
         # of those above us.
         gave_up("marked")
-        return Verdict(verdict.blame, retry=False, sent=_ANSWERED, binds_service=verdict.binds_service)
+        return replace(verdict, retry=False, final=True)
     if verdict.retry and "retry-after" in headers:
         after = retry_after(headers)
         if after is not None:
@@ -115,7 +118,8 @@ def judge_error(error: BaseException) -> Verdict | None:
     if isinstance(error, ConfigurationError):
         return _BLAMELESS  # nobody was called
     if isinstance(error, BadAnswerError):
-        return Verdict(Blame.BAD, retry=True, sent=_ANSWERED, retry_after=error.retry_after)
+        final = error.final
+        return Verdict(Blame.BAD, retry=not final, sent=_ANSWERED, retry_after=error.retry_after, final=final)
     if isinstance(error, RejectedError):
         return Verdict(Blame.UNKNOWN, retry=False, sent=Sent.NO, retry_after=error.retry_after)
     if isinstance(error, DeadlineExceededError):

@@ -11,6 +11,8 @@ import math
 import weakref
 from typing import TYPE_CHECKING
 
+from resilience.runtimes.loop_time import exact, monotonic, ring_at
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -29,10 +31,12 @@ class Alarm:
 class Alarms:
     """The limits of one loop. To be used on it only."""
 
-    __slots__ = ("_armed_for", "_loop", "_timer", "pending")
+    __slots__ = ("_armed_for", "_loop", "_timer", "exact", "pending")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
+        self.exact = exact(loop)
+        """What is due is due by the loop's own time; else by the clock's."""
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
         self.pending: dict[Alarm, None] = {}
@@ -51,11 +55,11 @@ class Alarms:
         self._armed_for = when
         loop = self._loop()
         if loop is not None and when < math.inf:
-            self._timer = loop.call_at(when, self._ring)
+            self._timer = ring_at(loop, when, self._ring)
 
     def _ring(self) -> None:
-        # The loop may be early by its clock's resolution: what it has woken us for counts as due.
-        now = self._armed_for
+        # The loop may be early by its clock's resolution: what it has woken us for counts as due. Not by a whole tick.
+        now = self._armed_for if self.exact else monotonic()
         for alarm in [alarm for alarm in self.pending if alarm.due <= now]:
             del self.pending[alarm]
             alarm.fired = True

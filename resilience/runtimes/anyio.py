@@ -13,6 +13,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from resilience.runtimes.alarms import Alarm, AlarmsOfLoops
+from resilience.runtimes.loop_time import monotonic, slack, slack_here
 from resilience.runtimes.tasks import StartedTask
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class AsyncGate:
         if math.isinf(timeout):
             await self._event.wait()
         else:
-            with anyio.move_on_after(max(0.0, timeout)):
+            with anyio.move_on_after(max(0.0, timeout) + slack(self._token)):
                 await self._event.wait()
         return self._event.is_set()
 
@@ -67,14 +68,14 @@ class Cut:
     async def run(self, seconds: float, work: Callable[[], Awaitable[T]], /) -> T:
         """Run `work`; raise TimeoutError after `seconds`, or when it is cut."""
         if not math.isinf(seconds):
-            self._scope.deadline = anyio.current_time() + max(0.0, seconds)
+            self._scope.deadline = anyio.current_time() + max(0.0, seconds) + slack_here()
         with self._scope:
             return await work()
         raise TimeoutError
 
     def within(self, seconds: float, /) -> None:
         """Give it so much from now, instead of what it was given first."""
-        self._scope.deadline = anyio.current_time() + max(0.0, seconds)
+        self._scope.deadline = anyio.current_time() + max(0.0, seconds) + slack_here()
 
     def now(self) -> None:
         """End the work."""
@@ -90,7 +91,7 @@ async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, wor
     task = cast("asyncio.Task[object]", asyncio.current_task(loop))  # of the loop: else it looks for it again
     before = task.cancelling()
     alarms = _ALARMS.of(loop)
-    alarm = Alarm(task, loop.time() + seconds)
+    alarm = Alarm(task, (loop.time() if alarms.exact else monotonic()) + seconds)
     alarms.set(alarm)
     try:
         result = await work()
@@ -114,6 +115,10 @@ async def _limit_in_scope(seconds: float, work: Callable[[], Awaitable[T]]) -> T
     raise TimeoutError  # the scope swallows nothing but its own cancellation
 
 
+async def _sleep(seconds: float, /) -> None:
+    await anyio.sleep(seconds + slack_here() if seconds > 0 else seconds)
+
+
 async def _unlimited(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
@@ -125,7 +130,7 @@ class AnyioRuntime:
 
     now = staticmethod(time.monotonic)
     random = staticmethod(random.random)
-    sleep = staticmethod(anyio.sleep)
+    sleep = staticmethod(_sleep)
     gate = staticmethod(AsyncGate)
     shield = staticmethod(_shielded)
     start = staticmethod(StartedTask)

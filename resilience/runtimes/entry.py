@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from resilience.core.call import NEVER, Ambient, Call, ambient
@@ -17,7 +16,8 @@ from resilience.runtimes.stand_in import replaced
 from resilience.runtimes.straight import invoke, invoke_async, invoke_blocking, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+    from contextvars import Token
     from datetime import timedelta
 
     from resilience.core.ports import Policy, Proceed, Runtime
@@ -247,19 +247,53 @@ async def outcome_async(
     return Ok(value, call.covered)
 
 
-@contextmanager
-def deadline(seconds: float | timedelta, /) -> Generator[float]:
+def deadline(seconds: float | timedelta, /) -> Within:
     """Give every call made inside at most `seconds` from now; of nested deadlines the earlier one wins.
 
     Works in sync and in async code, and is inherited by tasks started inside. Yields the instant (monotonic seconds).
-    Raises ConfigurationError unless `seconds` is positive and finite.
+    Decorates functions and coroutine functions as well: each call has so much time. Raises ConfigurationError unless
+    `seconds` is positive and finite.
     """
-    limit = in_seconds("seconds", seconds)
-    outer = ambient.get()
-    runtime = (outer.runtime if outer else None) or BLOCKING
-    instant = min(runtime.now() + limit, outer.deadline if outer else NEVER)
-    token = ambient.set(Ambient(instant, outer.runtime if outer else None))
-    try:
-        yield instant
-    finally:
-        ambient.reset(token)
+    return Within(in_seconds("seconds", seconds))
+
+
+class Within:
+    """What `deadline` returns: a stretch of code whose calls have so much time."""
+
+    __slots__ = ("_limit", "_token")
+
+    def __init__(self, limit: float, /) -> None:
+        self._limit = limit
+        self._token: Token[Ambient | None] | None = None
+
+    def __enter__(self) -> float:
+        if self._token is not None:
+            message = "this deadline has been entered already: each needs a deadline(…) of its own"
+            raise RuntimeError(message)
+        outer = ambient.get() or Ambient()
+        instant = min((outer.runtime or BLOCKING).now() + self._limit, outer.deadline)
+        self._token = ambient.set(Ambient(instant, outer.runtime))
+        return instant
+
+    def __exit__(self, *_: object) -> None:
+        token, self._token = self._token, None
+        ambient.reset(cast("Token[Ambient | None]", token))
+
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Decorate a function or coroutine function. Raises ConfigurationError for a generator function."""
+        refuse_generators(fn)
+        limit = self._limit
+        if is_async(fn):
+            coroutine_fn = cast("Callable[P, Coroutine[Any, Any, Any]]", fn)
+
+            async def within_async(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
+                with Within(limit):
+                    return await coroutine_fn(*args, **kwargs)
+
+            return cast("Callable[P, T]", _like(fn, within_async))
+
+        def within(*args: P.args, **kwargs: P.kwargs) -> T:
+            with Within(limit):
+                return fn(*args, **kwargs)
+
+        return cast("Callable[P, T]", _like(fn, within))

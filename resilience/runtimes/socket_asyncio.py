@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resilience.runtimes.eyeballs import race
+from resilience.runtimes.loop_time import exact, monotonic, ring_at, slack
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +43,9 @@ class AsyncioSocket(asyncio.Protocol):
         """The transport's buffer is full: writers wait."""
         self._held = False
         """Our own buffer is full: the transport reads no more."""
+        self._now = loop.time if exact(loop) else monotonic
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = math.inf
         self._due = math.inf
         """When the read or write that is under way has taken too long."""
         self.secure = False
@@ -136,7 +139,7 @@ class AsyncioSocket(asyncio.Protocol):
             raise BrokenPipeError
         self.secure = True
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(_in_full(limit, self._loop)):
                 self._transport = await self._loop.start_tls(transport, self, context, server_hostname=hostname)
         except BaseException:
             transport.abort()
@@ -190,14 +193,13 @@ class AsyncioSocket(asyncio.Protocol):
         if limit is None or limit == math.inf:
             await future
             return
-        loop = self._loop
-        self._due = due = loop.time() + limit
+        self._due = due = self._now() + limit
         timer = self._timer
-        if timer is None or timer.when() > due:
+        if timer is None or self._rings > due:
             # A later timer would fire too late; an earlier one looks again when it fires.
             if timer is not None:
                 timer.cancel()
-            self._timer = loop.call_at(due, self._ring)
+            self._set_timer(due)
         try:
             await future
         finally:
@@ -208,12 +210,16 @@ class AsyncioSocket(asyncio.Protocol):
         due = self._due
         if due == math.inf:
             return
-        if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._ring)
+        if self._now() < due:
+            self._set_timer(due)
             return
         for future in (self._reader, self._writer):
             if future is not None and not future.done():
                 future.set_exception(TimeoutError())
+
+    def _set_timer(self, when: float) -> None:
+        self._rings = when
+        self._timer = ring_at(self._loop, when, self._ring)
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -244,13 +250,17 @@ async def dial(
         _, connection = await loop.create_connection(lambda: AsyncioSocket(loop), host, port, local_addr=local)
         return connection
 
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(_in_full(limit, loop)):
         if len(addresses) == 1:
             connection = await connect(*addresses[0])
         else:
             connection = await race([partial(connect, *where) for where in addresses], _closed)
     _configure(connection, socket_options)
     return connection
+
+
+def _in_full(limit: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
+    return None if limit is None else limit + slack(loop)
 
 
 async def _closed(connection: AsyncioSocket) -> None:
@@ -260,7 +270,7 @@ async def _closed(connection: AsyncioSocket) -> None:
 async def dial_unix(path: str, limit: float | None, *, socket_options: Iterable[Any] | None = None) -> AsyncioSocket:
     """Connect to a unix socket, within `limit` seconds."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(_in_full(limit, loop)):
         _, connection = await loop.create_unix_connection(lambda: AsyncioSocket(loop), path)
     _configure(connection, socket_options)
     return connection

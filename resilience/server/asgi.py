@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from resilience.core.call import NEVER, ambient
 from resilience.core.errors import DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
@@ -14,6 +15,8 @@ from resilience.server.answers import ANSWERED, TOO_LATE, Options, answer_for, m
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from datetime import timedelta
+
+    from resilience.core.call import Ambient
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
 class DeadlineMiddleware:
     """Answer each HTTP request within the time that its caller will wait, and say when trying again is of no use.
 
-    The deadline holds for every call made through this library while the request is being answered. `header`: carries
-    the milliseconds left (``x-deadline-ms``); malformed ones are ignored. `at_most`: seconds that bound what callers
-    may ask for, and hold where they ask for nothing. A request that arrives too late is answered with 504, unhandled
-    errors of ours with 504 (deadline) or 503 (turned away). `no_retry_header`: marks answers of 500 and above when a
-    call made for them has failed for good (``x-no-retry``). Raises ConfigurationError.
+    The deadline holds for every call made through this library while the request is being answered, not for calls begun
+    when the answer is out (background tasks). `header`: carries the milliseconds left (``x-deadline-ms``); malformed
+    ones are ignored. `at_most`: seconds that bound what callers may ask for, and hold where they ask for nothing. A
+    request that arrives too late is answered with 504, unhandled errors of ours with 504 (deadline) or 503 (turned
+    away). `no_retry_header`: marks answers of 500 and above when a call made for them has failed for good
+    (``x-no-retry``). Raises ConfigurationError.
 
     ::
 
@@ -87,5 +91,14 @@ class DeadlineMiddleware:
         if limit == math.inf:
             await self._app(scope, receive, send)
             return
+        around = ambient.get()
         with deadline(limit):
-            await self._app(scope, receive, send)
+            own = cast("Ambient", ambient.get())
+
+            async def ending(message: Message) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body", False):
+                    # In place: background tasks run in copies of this context.
+                    own.deadline = NEVER if around is None else around.deadline
+
+            await self._app(scope, receive, ending)

@@ -1,5 +1,8 @@
 """Hedge in a client: another endpoint, within the budget, never a POST, and nothing left behind."""
 
+import io
+
+import httpx
 import pytest
 
 import resilience
@@ -49,6 +52,29 @@ async def test_what_may_not_be_repeated_is_sent_once(fleet: Fleet, mode: str):
         for _ in range(4):
             await client.get(URL)
         assert sum(server.count for server in fleet[:2]) > 8
+
+
+async def test_a_file_is_sent_once(fleet: Fleet, mode: str):
+    """Two sends at a time would read it between them: each would send half of it, or what the other had read twice."""
+    for server in fleet[:2]:
+        server.fault(delay=5 * SOON)
+    bodies = [{"files": {"form": io.BytesIO(b"file")}}, {"content": b"bytes"}, {"files": {"form": b"bytes"}}]
+    if mode == "threads":  # httpx takes a file alone from blocking callers only
+        bodies.append({"content": io.BytesIO(b"file")})
+    async with Face(mode, services=two(fleet)) as client:
+        responses = [await client.request("PUT", URL, **body) for body in bodies]
+    sends = [len(response.extensions["resilience"].attempts) for response in responses]
+    assert sends == [1, 2, 2, 1][: len(bodies)]
+
+
+async def test_a_hedge_does_not_stand_in_line_for_the_clients_last_connection(fleet: Fleet, mode: str):
+    """There it would be let in by the first send's end, and ask for what is there already."""
+    for server in fleet[:2]:
+        server.fault(delay=5 * SOON)
+    async with Face(mode, services=two(fleet), limits=httpx.Limits(max_connections=1)) as client:
+        records = [(await client.get(URL)).extensions["resilience"].attempts for _ in range(4)]
+        assert client.client.status().services[SERVICE].counts["attempts"] == 4
+    assert [len(attempts) for attempts in records] == [1] * 4
 
 
 async def test_extra_sends_are_paid_for_by_the_services_budget(fleet: Fleet, mode: str):

@@ -11,6 +11,7 @@ import pytest
 
 import resilience
 from resilience import Route
+from resilience.core.propagation import Inbound, inbound
 from resilience.lab import Authority, Fleet, Server
 from tests.http.support import CONTEXT, Face, static
 
@@ -65,6 +66,24 @@ async def test_copies_go_to_the_shadow_and_nobody_waits_for_it(mode: str, fleet:
         assert (counts["calls"], counts["attempts"]) == (5, 5), "never sent again"
         await until(lambda: face.in_flight() == 0)
     assert fleet[0].count == 5
+
+
+async def test_a_shadow_that_gives_up_marks_no_answer_of_its_callers(mode: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(503, headers={"x-no-retry": "1"}) if request.url.host == "shadow" else httpx.Response(200)
+
+    answering = Inbound()
+    token = inbound.set(answering)
+    routes = [Route(to="shadow", mirror=True)]
+    async with Face(mode, transport=httpx.MockTransport(answer), routes=routes, verify=CONTEXT) as face:
+        await face.get(WEB)
+        await until(lambda: len(asked) == 2)
+        await until(lambda: face.in_flight() == 0)
+    inbound.reset(token)
+    assert not answering.exhausted
 
 
 async def test_a_body_that_can_be_sent_once_is_not_copied(mode: str, fleet: Fleet) -> None:

@@ -306,6 +306,24 @@ def test_a_send_that_stands_in_a_line_is_not_helped_by_another():
     assert bulkhead.slots.taken == 0
 
 
+def test_a_failure_beside_a_send_in_a_line_calls_for_no_further_one():
+    """It used to be called for without end, and nothing else came to run."""
+    bulkhead = Bulkhead(1, queue=5)
+    runtime = VirtualRuntime()
+    script = Script(runtime, (0.25, ConnectionError), (0.0, "reply"))
+
+    async def in_between():
+        await runtime.sleep(0.01)
+        await bulkhead.acall(lambda: runtime.sleep(0.5))
+
+    with on(runtime):
+        runtime.spawn(in_between)
+        assert runtime.run(lambda: Pipeline(Hedge(after=0.1, extra=2), bulkhead).acall(script)) == "reply"
+        runtime.advance(1.0)
+    assert script.began == [0.0, 0.75]
+    assert bulkhead.slots.taken == 0
+
+
 class Line(Policy):
     """Has the first send wait for so long, and those after it for ever, unless they are turned away."""
 

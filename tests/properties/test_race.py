@@ -20,7 +20,7 @@ TIMES = st.sampled_from([0.0, 0.25, 1.0, 1.5, 4.0])
     after=st.sampled_from([0.25, 1.0, 2.0]),
     most=st.integers(1, 5),
     allowed=st.integers(0, 5),
-    postponed=st.integers(0, 2),
+    postponed=st.integers(0, 2) | st.just(math.inf),
 )
 def test_every_race_is_fair(script, after, most, allowed, postponed):
     race = Race(after=after, most=most)
@@ -49,6 +49,7 @@ def test_every_race_is_fair(script, after, most, allowed, postponed):
                 postponed -= 1
                 race.postpone(now)
                 last = now
+                assert not isinstance(race.next(now), Send), "who is told that it is of no use waits"
             elif allowed:
                 allowed -= 1
                 reasons[len(began)] = (now - last, [ended[n] for n in ended])
@@ -102,6 +103,17 @@ def test_failures_are_followed_at_once():
     assert race.next(0.1) == Send(beside=False)
     race.began(0.1)
     assert race.next(0.2) == Wait(10.1)
+
+
+def test_a_failures_haste_ends_where_another_send_would_be_of_no_use():
+    race = Race(after=1.0, most=3)
+    race.began(0.0)
+    race.began(1.0)
+    race.ended(0, Ending.FAILED)
+    assert race.next(1.5) == Send(beside=True)
+    race.postpone(1.5)
+    assert race.next(1.5) == Wait(2.5)
+    assert race.next(2.5) == Send(beside=True)
 
 
 def test_a_rejection_that_comes_last_does_not_hide_the_failure_before_it():

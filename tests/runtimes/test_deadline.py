@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from resilience.core.call import ambient
-from resilience.core.errors import DeadlineExceededError
+from resilience.core.errors import ConfigurationError, DeadlineExceededError
 from resilience.core.outcome import Sent
 from resilience.policies.policy import Policy
 from resilience.policies.retry import Retry
@@ -104,3 +104,59 @@ def test_concurrent_virtual_tasks_have_their_own():
     with on(runtime):
         runtime.run(main)
     assert ended == {1.0: 1001.0, 2.0: 1002.0, 3.0: 1003.0}
+
+
+def test_bad_durations_are_refused_before_anything_is_entered():
+    for wrong in (0, -1.0, float("nan"), float("inf"), True, "2", None):
+        with pytest.raises(ConfigurationError) as caught:
+            deadline(wrong)
+        assert caught.value.argument == "seconds"
+
+
+def test_a_decorated_function_has_its_time_anew_with_each_call():
+    @deadline(5.0)
+    def function(word: str) -> tuple[str, float]:
+        """Say it."""
+        return word, ambient.get().deadline
+
+    with on(BlockingOnFakeTime()) as runtime:
+        assert function("one") == ("one", 1005.0)
+        runtime.clock += 2.0
+        assert function("two") == ("two", 1007.0)
+    assert (function.__name__, function.__doc__) == ("function", "Say it.")
+
+
+async def test_a_decorated_coroutine_function_keeps_it_while_it_runs(anyio_backend):
+    """Not while its coroutine is made."""
+    seen = []
+
+    @deadline(PATIENCE)
+    async def function():
+        await anyio.lowlevel.checkpoint()
+        seen.append(ambient.get().deadline - ANYIO.now())
+
+    coroutine = function()
+    assert ambient.get() is None
+    await coroutine
+    assert 0.0 < seen[0] <= PATIENCE
+    assert ambient.get() is None
+
+
+def test_generators_are_refused():
+    with pytest.raises(ConfigurationError):
+
+        @deadline(5.0)
+        def function():
+            yield 1
+
+
+def test_one_deadline_is_entered_once_at_a_time():
+    with on(BlockingOnFakeTime()) as runtime:
+        again = deadline(5.0)
+        with again:
+            with pytest.raises(RuntimeError, match="of its own"), again:
+                raise AssertionError
+            assert ambient.get().deadline == 1005.0
+        runtime.clock += 1.0
+        with again as instant:
+            assert instant == 1006.0

@@ -1,12 +1,13 @@
 """The ASGI middleware: deadlines adopted, failures marked."""
 
+import contextlib
 import math
 
 import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 
 import resilience
 from resilience.core.call import ambient
@@ -77,6 +78,43 @@ async def test_the_callers_deadline_is_adopted(anyio_backend):
     assert 1.0 < (await ask(app, "/left-in-a-thread", x_deadline_ms="1500")).json() <= 1.5
     assert (await ask(app, "/left")).json() is None
     assert ambient.get() is None
+
+
+@pytest.mark.parametrize("around", [None, 60.0])
+async def test_what_is_done_when_the_answer_is_out_has_no_deadline_of_its_caller(anyio_backend, around):
+    seen = []
+    app = FastAPI()
+    app.add_middleware(DeadlineMiddleware)
+
+    def note():
+        inherited = ambient.get()
+        seen.append(inherited.deadline)
+
+    @app.get("/")
+    async def handler(background: BackgroundTasks):
+        note()
+        background.add_task(note)  # in a thread: in a copy of the context
+        return "said"
+
+    with contextlib.nullcontext(math.inf) if around is None else resilience.deadline(around) as outer:
+        assert (await ask(app, x_deadline_ms="1500")).json() == "said"
+    during, afterwards = seen
+    assert during < BLOCKING.now() + 1.5
+    assert afterwards == outer
+
+
+async def test_parts_of_an_answer_are_made_within_the_deadline(anyio_backend):
+    seen = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for more in (True, False):
+            seen.append(ambient.get().deadline < math.inf)
+            await send({"type": "http.response.body", "body": b"part", "more_body": more})
+        seen.append(ambient.get().deadline < math.inf)
+
+    assert (await ask(DeadlineMiddleware(app), x_deadline_ms="1500")).text == "partpart"
+    assert seen == [True, True, False]
 
 
 @pytest.mark.parametrize("value", ["", "soon", "1.5", "1e3", "9" * 20, "٣"])

@@ -83,6 +83,8 @@ async def check() -> None:
         pass
     with resilience.deadline(2.0) as instant:
         assert_type(instant, float)
+    in_time: Callable[[int], Coroutine[Any, Any, str]] = resilience.deadline(2.0)(awaited)
+    assert_type(await in_time(1), str)
     function: Callable[[int], str] = resilience.Policy()(plain)
     coroutine_function: Callable[[int], Coroutine[Any, Any, str]] = resilience.Policy()(awaited)
     assert_type(function(1), str)
