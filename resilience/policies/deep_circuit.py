@@ -105,7 +105,8 @@ class DeepCircuit(Circuit):
             self._look_locked(now)
             if self.state is CLOSED:
                 room = self._ramp_room_locked(now)
-                answer = self._fly_locked(Permit(self._generation), now) if room else Rejected(self._soon(now))
+                permit = Permit(self._generation, self._failures)
+                answer = self._fly_locked(permit, now) if room else Rejected(self._soon(now))
         if answer is None:
             answer = super().admit(now)
             if isinstance(answer, Permit):

@@ -149,7 +149,7 @@ def test_it_starts_at_full_speed_when_new():
     assert all(isinstance(circuit.admit(100.0), Permit) for _ in range(100))
 
 
-# Overruled.
+# Beside what it does more, and overruled.
 
 
 def calls(breaker, runtime, function=int):
@@ -162,6 +162,18 @@ def calls(breaker, runtime, function=int):
 
 def fails():
     raise ConnectionError
+
+
+@pytest.mark.parametrize("deeper", [{"slow_after": 60.0}, {"slow_start": 60.0}, {"shadow": True}], ids=str)
+def test_a_run_of_failures_opens_it_whatever_came_before(deeper):
+    runtime = BlockingOnFakeTime()
+    breaker = CircuitBreaker(consecutive_failures=3, minimum_calls=1000, **deeper)
+    calls(breaker, runtime, fails)
+    assert calls(breaker, runtime) == 0
+    for failures in range(3):
+        assert (breaker.current_state, breaker.fail_counter) == ("closed", failures)
+        calls(breaker, runtime, fails)
+    assert breaker.current_state == "open"
 
 
 def test_forced_open_refuses_until_told_otherwise():
