@@ -44,7 +44,9 @@ class Mode(Enum):
 class DeepCircuit(Circuit):
     """One circuit's state, with slow calls, slow start and modes. `now` comes in as an argument, never going back."""
 
-    __slots__ = ("_calls", "_flying", "_now", "_pending", "_ramp", "_ramp_until", "_slow", "_turned", "mode")
+    __slots__ = (
+        "_calls", "_flying", "_hanging", "_now", "_pending", "_ramp", "_ramp_until", "_slow", "_turned", "mode",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -58,6 +60,8 @@ class DeepCircuit(Circuit):
         self.mode = mode
         self._flying: dict[Permit, float] = {}
         """Calls under way that are not slow yet, by when they began, oldest first."""
+        self._hanging: set[Permit] = set()
+        """Calls under way that are slow."""
         self._calls = [0] * _SLICES
         """Calls whose speed is known: slow, or over before they could be."""
         self._slow = [0] * _SLICES
@@ -128,6 +132,7 @@ class DeepCircuit(Circuit):
             self._look_locked(now)
             current = permit.generation == self._generation and not permit.spent
             in_time = self._flying.pop(permit, None) is not None
+            self._hanging.discard(permit)
             closed = current and self.state is CLOSED
             if closed and in_time and verdict.blame is not Blame.UNKNOWN:
                 self._calls[self._turned % _SLICES] += 1
@@ -192,7 +197,7 @@ class DeepCircuit(Circuit):
         return permit
 
     def _ramp_room_locked(self, now: float) -> bool:
-        return now >= self._ramp_until or len(self._flying) < self._ramp
+        return now >= self._ramp_until or len(self._flying) + len(self._hanging) < self._ramp
 
     def _soon(self, now: float) -> float:
         return max(0.0, min(self.options.open_for, self._ramp_until - now))
@@ -212,6 +217,7 @@ class DeepCircuit(Circuit):
             if now - began < limit:
                 break
             del self._flying[permit]
+            self._hanging.add(permit)
             crossed += not permit.probe  # a probe is judged when it ends, or loses its lease
         if not crossed or self.state is not CLOSED:
             return
@@ -224,6 +230,7 @@ class DeepCircuit(Circuit):
 
     def _forget_locked(self) -> None:
         self._flying.clear()
+        self._hanging.clear()
         self._calls = [0] * _SLICES
         self._slow = [0] * _SLICES
 

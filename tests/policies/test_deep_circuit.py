@@ -131,6 +131,18 @@ def test_failures_do_not_widen_a_slow_start_and_still_count():
     assert [change.state for change in circuit.settle(permit, BAD, now=100.0)] == ["open"]
 
 
+def test_calls_that_hang_hold_their_place_in_a_slow_start():
+    circuit = DeepCircuit(CircuitOptions(slow_start=60.0, slow_after=1.0, minimum_calls=100))
+    circuit.force("half-open", 100.0)
+    circuit.settle(circuit.admit(100.0), GOOD, now=100.0)
+    hung = circuit.admit(100.0)
+    assert isinstance(circuit.admit(105.0), Rejected), "slow by now, and still under way"
+    assert circuit.slow_counts(105.0) == (1, 1)
+    circuit.settle(hung, BAD, now=106.0)
+    assert isinstance(circuit.admit(106.0), Permit)
+    assert isinstance(circuit.admit(106.0), Rejected)
+
+
 def test_the_error_of_a_slow_start_says_so():
     runtime = VirtualRuntime()
     breaker = CircuitBreaker(slow_start=60.0)
