@@ -146,7 +146,8 @@ class Settling:
         )
         if self.watch is not None:
             self.watch.changed(endpoint, transition)
-        if transition.state == "closed":
+        circuit = endpoint.circuit
+        if transition.state == "closed" and (circuit is None or circuit.binding):
             self.outage.closed()
             if self.on_closed is not None:
                 self.on_closed(endpoint)

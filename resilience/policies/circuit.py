@@ -87,6 +87,11 @@ class Circuit:
 
     # Asking.
 
+    @property
+    def binding(self) -> bool:
+        """Whether calls go by the state: here they do."""
+        return True
+
     def would_admit(self, now: float, /) -> bool:
         """Say whether `admit` would let a call through, without changing anything."""
         if self.state is CLOSED:
@@ -114,9 +119,7 @@ class Circuit:
                 return Permit(self._generation, self._failures)
             if not self._room_locked(now):
                 return Rejected(self._wait_locked(now))
-            transition = None
-            if self.state is OPEN:
-                transition = self._enter_locked(HALF_OPEN, "its wait is over")
+            transition = self._enter_locked(HALF_OPEN, "its wait is over") if self.state is OPEN else None
             self._probes = [probe for probe in self._probes if probe.lease_until > now]
             permit = ProbePermit(self._generation, now + PROBE_LEASE, transition)
             self._probes.append(permit)

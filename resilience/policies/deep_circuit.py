@@ -73,6 +73,11 @@ class DeepCircuit(Circuit):
 
     # Asking.
 
+    @property
+    def binding(self) -> bool:
+        """Whether calls go by the state: not in shadow."""
+        return self.mode is not Mode.SHADOW
+
     def admit_closed(self) -> Permit | None:
         """Hand out nothing: there is more to look at."""
         return None

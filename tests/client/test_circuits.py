@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ import pytest
 
 import resilience
 from resilience.lab import Fleet, Server
+from resilience.testing import After, Script, virtual
 from tests.http.raw import Raw, answering
 from tests.http.support import MODES, Face, static
 
@@ -302,3 +304,25 @@ async def test_refused_by_the_system_counts_as_a_failed_connect(mode: str) -> No
             assert not isinstance(caught.value, resilience.ResilienceError)
         with pytest.raises(resilience.CircuitOpenError):
             await face.get(f"http://127.0.0.1:{port}/")
+
+
+TWO = resilience.Service(discovery=resilience.Static(["10.0.0.1:80", "10.0.0.2:80"]), retry=None)
+
+
+def test_a_circuit_in_shadow_neither_holds_back_hedges_nor_eases_anybody_in():
+    heard = []
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=5.0, shadow=True)
+    service = replace(TWO, circuit=circuit, hedge=resilience.Hedge(after=0.1), slow_start=60.0)
+    script = Script([503, 503], then=After(0.3, 200))
+    with virtual() as clock, resilience.Client(transport=script, defaults=service, listeners=[heard.append]) as client:
+        for _ in range(2):
+            client.get(f"http://{NAME}/")
+        assert [it.circuit for it in client.status().services[f"{NAME}:80"].endpoints] == ["open", "open"]
+        sends = client.get(f"http://{NAME}/").extensions["resilience"].attempts
+        assert len({attempt.endpoint for attempt in sends}) == 2
+        clock.advance(10.0)
+        for _ in range(4):
+            client.get(f"http://{NAME}/")
+        endpoints = client.status().services[f"{NAME}:80"].endpoints
+        assert [(it.circuit, it.ramp) for it in endpoints] == [("closed", 1.0)] * 2
+    assert [event.name for event in heard].count("circuit_closed") == 2
