@@ -58,6 +58,8 @@ class DeepCircuit(Circuit):
     ) -> None:
         super().__init__(options, sole=sole, draw=draw)
         self.mode = mode
+        if mode is Mode.FORCED_OPEN:
+            self.state, self.relents_at = OPEN, math.inf
         self._flying: dict[Permit, float] = {}
         """Calls under way that are not slow yet, by when they began, oldest first."""
         self._hanging: set[Permit] = set()

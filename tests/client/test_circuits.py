@@ -326,3 +326,41 @@ def test_a_circuit_in_shadow_neither_holds_back_hedges_nor_eases_anybody_in():
         endpoints = client.status().services[f"{NAME}:80"].endpoints
         assert [(it.circuit, it.ramp) for it in endpoints] == [("closed", 1.0)] * 2
     assert [event.name for event in heard].count("circuit_closed") == 2
+
+
+def test_a_slow_start_is_told_as_one():
+    circuit = resilience.CircuitBreaker(slow_start=60.0, minimum_calls=1, open_for=2.0)
+    service = replace(TWO, discovery=resilience.Static(["10.0.0.1:80"]), circuit=circuit)
+    with virtual() as clock, resilience.Client(transport=Script([503], then=After(5, 200)), defaults=service) as client:
+        client.get(f"http://{NAME}/")
+        clock.advance(2.0)
+        client.get(f"http://{NAME}/")
+        inside = clock.start(client.get, f"http://{NAME}/")
+        clock.advance(1.0)
+        with pytest.raises(resilience.CircuitOpenError) as caught:
+            client.get(f"http://{NAME}/")
+        assert inside.result().status_code == 200
+    assert str(caught.value) == "circuit for 10.0.0.1:80 is starting slowly; try again in 2.0 s"
+    assert caught.value.retry_after == 2.0
+
+
+def test_a_template_that_was_forced_open_refuses_and_says_so():
+    forced = resilience.CircuitBreaker()
+    forced.force_open()
+    refusing, normal = replace(TWO, circuit=forced), replace(TWO, circuit=resilience.CircuitBreaker())
+    for first in (refusing, normal):
+        with virtual() as clock, resilience.Client(transport=Script([], then=200), defaults=first) as client:
+            if first is normal:
+                assert client.get(f"http://{NAME}/").status_code == 200
+                client.update(defaults=refusing)
+            for _ in range(2):
+                with pytest.raises(
+                    resilience.CircuitOpenError, match="of 2, the first circuit for .* is forced open"
+                ) as it:
+                    client.get(f"http://{NAME}/")
+                assert it.value.retry_after is None
+                clock.advance(100.0)
+            assert {it.circuit for it in client.status().services[f"{NAME}:80"].endpoints} == {"open"}
+            client.update(defaults=normal)
+            assert {it.circuit for it in client.status().services[f"{NAME}:80"].endpoints} == {"closed"}
+            assert client.get(f"http://{NAME}/").status_code == 200
