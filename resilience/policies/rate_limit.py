@@ -8,9 +8,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import OverloadedError, require
+from resilience.core.errors import OverloadedError
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import whole
+from resilience.core.units import whole, within
 from resilience.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RateLimit(Policy):
 
     def __post_init__(self) -> None:
         """Check the numbers and fill the bucket."""
-        require("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
+        within("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
         burst = max(1, math.floor(self.rate)) if self.burst is None else whole("burst", self.burst)
         object.__setattr__(self, "burst", burst)
         object.__setattr__(self, "wait", in_seconds("wait", self.wait, zero=True, infinite=True))
@@ -123,5 +123,5 @@ class RateLimit(Policy):
         return await proceed(call)
 
 
-def _rate(value: Any) -> bool:  # noqa: ANN401
-    return not isinstance(value, bool) and 0 < value <= 1e6  # noqa: PLR2004
+def _rate(rate: float) -> bool:
+    return 0 < rate <= 1e6 and not math.isinf(1.0 / rate)  # noqa: PLR2004

@@ -3,6 +3,8 @@
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 
 import pybreaker
 import pytest
@@ -36,7 +38,9 @@ def within(duration):
 NO_NUMBERS = ["1", b"1", None, [1], {}, object(), True, 1j]
 NO_DURATIONS = [-1.0, -1, -0.001, math.nan, -math.inf, 10**400, timedelta(seconds=-1), *NO_NUMBERS]
 NOT_POSITIVE = [0, 0.0, timedelta(0), *NO_DURATIONS]
-NO_COUNTS = [0, -1, 1.0, 1.5, math.nan, math.inf, *NO_NUMBERS]
+NO_COUNTS = [0, -1, 1.0, 1.5, math.nan, math.inf, 10**400, *NO_NUMBERS]
+NO_RATIOS = [math.nan, math.inf, 10**400, Decimal("0.9"), Fraction(1, 2), *NO_NUMBERS]
+"""No floats to count with: where one of these got in, it was a call that failed of it."""
 NO_SHARES = [0, -0.1, 1.1, math.nan, math.inf, *NO_NUMBERS]
 
 REFUSED = {
@@ -63,8 +67,8 @@ REFUSED = {
     ],
     (Retry, "max_retry_after"): NO_DURATIONS,
     (Retry, "budget"): [True, 0.2, 0, "none", RetryBudget, RetryBudget().state],
-    (RetryBudget, "ratio"): [-0.1, 1000.1, math.nan, math.inf, "0.2", None, [1]],
-    (RetryBudget, "min_per_second"): [-1, 1e7, math.nan, math.inf, "3", None],
+    (RetryBudget, "ratio"): [-0.1, 1000.1, *NO_RATIOS],
+    (RetryBudget, "min_per_second"): [-1, 1e7, *NO_RATIOS],
     (RetryBudget, "ttl"): [math.inf, *NOT_POSITIVE],
     (Bulkhead, "limit"): NO_COUNTS,
     (CircuitBreaker, "failure_ratio"): NO_SHARES,
@@ -77,6 +81,12 @@ REFUSED = {
     (CircuitBreaker, "exclude"): [5, "all", b"", object(), int, [int], [None], KeyboardInterrupt, [BaseException]],
     (CircuitBreaker, "listeners"): [5, None, object(), [object()], pybreaker.CircuitBreakerListener(), [print]],
     (CircuitBreaker, "name"): [5, b"name", ["name"]],
+    (Aimd, "backoff"): [0.4, 1.0, *NO_RATIOS],
+    (Aimd, "most"): NO_COUNTS,
+    (Gradient2, "tolerance"): [0.9, *NO_RATIOS],
+    (Gradient2, "queue"): [-1, 1.5, 10**400, *NO_NUMBERS],
+    (Throttle, "k"): [1, 101, *NO_RATIOS],
+    (RateLimit, "rate"): [0, -1, 1e7, 1e-309, *NO_RATIOS],
     (full_jitter, "base"): [math.inf, *NOT_POSITIVE],
     (full_jitter, "cap"): [math.inf, *NOT_POSITIVE, 0.01],  # below base
 }
@@ -218,6 +228,7 @@ def test_the_ends_of_a_range_belong_to_it(make, arguments):
         (Aimd, "most", {"most": 0}),
         (Aimd, "most", {"most": 20.5}),
         (RateLimit, "rate", {"rate": 1000000.5}),
+        (RateLimit, "burst", {"rate": 1, "burst": 10**400}),
         (Zones, "networks", {"local": "a", "networks": {}}),
         (Zones, "callers", {"local": "a", "networks": str, "callers": 0}),
         (Zones, "minimum", {"local": "a", "networks": str, "minimum": 0}),
