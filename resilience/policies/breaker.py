@@ -7,6 +7,7 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -28,7 +29,7 @@ from resilience.runtimes.entry import request_of
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
     from datetime import timedelta
 
     from resilience.core.outcome import Ok
@@ -281,5 +282,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
 def _listening(listeners: Sequence[pybreaker.CircuitBreakerListener]) -> tuple[pybreaker.CircuitBreakerListener, ...]:
     expected, kind = "pybreaker.CircuitBreakerListener objects", pybreaker.CircuitBreakerListener
-    require("listeners", listeners, expected, lambda values: all(isinstance(value, kind) for value in values))
-    return tuple(listeners)
+    require("listeners", listeners, expected, lambda values: isinstance(values, Iterable))
+    found = tuple(listeners)  # first: there are those that can be gone through once
+    require("listeners", listeners, expected, lambda _: all(isinstance(value, kind) for value in found))
+    return found

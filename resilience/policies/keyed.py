@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import whole
@@ -45,8 +45,10 @@ class KeyedCircuitBreaker(Policy):
         self._key = key
         self._most = whole("most", most)
         self._name: str | None = options.pop("name", None)
-        CircuitBreaker(**options, name=self._name)  # what is wrong with them shows now
-        self._options = options
+        first = CircuitBreaker(**options, name=self._name)  # what is wrong with them shows now
+        # What may have been an iterator has been gone through, once for all.
+        lists: dict[str, Any] = {"exclude": first.excluded_exceptions, "listeners": cast("Any", first).listeners}
+        self._options = options | {name: values for name, values in lists.items() if name in options}
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 

@@ -7,8 +7,9 @@ it, nor anything of tenacity.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from resilience.core.attempt import AttemptRecord
 from resilience.core.call import NEVER, Elsewhere
@@ -69,6 +70,8 @@ class Retry(StraightPolicy):
         whole("max_attempts", self.max_attempts)
         object.__setattr__(self, "wait", as_wait(self.wait))
         require("stop", self.stop, "a tenacity stop, or None", lambda it: it is None or _usable(it))
+        if isinstance(self.on, Iterator):  # it can be gone through once; a copy of this policy looks at it again
+            object.__setattr__(self, "on", tuple(cast("Iterator[Listed]", self.on)))
         object.__setattr__(self, "wanted", matcher("on", self.on))
         require("on", self.on, "at least one of them, or None", lambda _: self.wanted != Matcher((), frozenset(), ()))
         limit = in_seconds("max_retry_after", self.max_retry_after, zero=True, infinite=True)

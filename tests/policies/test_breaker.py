@@ -470,3 +470,11 @@ def test_a_template_makes_circuits_of_its_kind():
     circuit = breaker.fresh(draw=lambda: 0.0)
     assert circuit.options == breaker.options
     assert circuit is not breaker.fresh(draw=lambda: 0.0)
+
+
+def test_listeners_may_come_from_an_iterator(time):
+    listener = Listener()
+    breaker = CircuitBreaker(listeners=(it for it in [listener]))
+    breaker.call(fine)
+    assert breaker.listeners == (listener,)
+    assert [what for what, *_ in listener.heard] == ["before_call", "success"]
