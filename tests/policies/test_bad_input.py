@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 import pybreaker
 import pytest
@@ -20,6 +21,7 @@ from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.guard import Guard
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import Quantile, quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
@@ -35,6 +37,10 @@ def within(duration):
         pass
 
 
+async def later(*_):
+    """What it returns is a coroutine, which is true, and no number."""
+
+
 NO_NUMBERS = ["1", b"1", None, [1], {}, object(), True, 1j]
 NO_DURATIONS = [-1.0, -1, -0.001, math.nan, -math.inf, 10**400, timedelta(seconds=-1), *NO_NUMBERS]
 NOT_POSITIVE = [0, 0.0, timedelta(0), *NO_DURATIONS]
@@ -47,8 +53,8 @@ REFUSED = {
     (Timeout, "seconds"): [math.inf, *NOT_POSITIVE],
     (within, "seconds"): [math.inf, *NOT_POSITIVE],
     (Retry, "max_attempts"): NO_COUNTS,
-    (Retry, "wait"): [*NO_DURATIONS, math.inf, tenacity.wait_fixed],
-    (Retry, "stop"): [5, "never", tenacity.stop_after_attempt],
+    (Retry, "wait"): [later, *NO_DURATIONS, math.inf, tenacity.wait_fixed],
+    (Retry, "stop"): [later, 5, "never", tenacity.stop_after_attempt],
     (Retry, "on"): [
         (),
         [],
@@ -60,6 +66,8 @@ REFUSED = {
         object(),
         True,
         int,
+        later,
+        [KeyError, partial(later, 1)],
         KeyboardInterrupt,
         ["503"],
         [None],
@@ -78,7 +86,18 @@ REFUSED = {
     (CircuitBreaker, "open_for"): [math.inf, *NOT_POSITIVE],
     (CircuitBreaker, "max_open_for"): [math.inf, *NOT_POSITIVE, 0.5],  # below open_for
     (CircuitBreaker, "probes"): NO_COUNTS,
-    (CircuitBreaker, "exclude"): [5, "all", b"", object(), int, [int], [None], KeyboardInterrupt, [BaseException]],
+    (CircuitBreaker, "exclude"): [
+        later,
+        5,
+        "all",
+        b"",
+        object(),
+        int,
+        [int],
+        [None],
+        KeyboardInterrupt,
+        [BaseException],
+    ],
     (CircuitBreaker, "listeners"): [5, None, object(), [object()], pybreaker.CircuitBreakerListener(), [print]],
     (CircuitBreaker, "name"): [5, b"name", ["name"]],
     (Aimd, "backoff"): [0.4, 1.0, *NO_RATIOS],
@@ -114,6 +133,15 @@ def test_refused(make, name, value):
 def test_a_queue_is_refused(queue):
     with pytest.raises(ConfigurationError, match="queue="):
         Bulkhead(1, queue=queue)
+
+
+def test_functions_that_nobody_awaits_are_refused():
+    for make, argument in (
+        (lambda: Bulkhead(1, priority=later), "priority"),
+        (lambda: KeyedCircuitBreaker(later), "key"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{argument}=.*expected a plain function"):
+            make()
 
 
 def test_the_value_is_the_one_that_was_written():
