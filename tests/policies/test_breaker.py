@@ -13,6 +13,7 @@ from resilience.core.outcome import Blame, Sent
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.hedge import Hedge
+from resilience.policies.successions import Balances, policy_after
 from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
@@ -300,6 +301,20 @@ def test_pybreakers_settings_may_be_assigned(time):
     for name, value in {"fail_max": 0, "reset_timeout": -1.0, "success_threshold": "many"}.items():
         with pytest.raises(ConfigurationError, match=f"{name}="):
             setattr(breaker, name, value)
+
+
+def test_a_breaker_described_earlier_assigns_and_overrules_what_is_in_force(time):
+    first, latest = CircuitBreaker(open_for=1.0), CircuitBreaker(open_for=30.0, consecutive_failures=7)
+    policy_after(first, latest, Balances(0.0))
+    assert (first.fail_max, first.reset_timeout, first.success_threshold) == (7, 30.0, 1)
+    first.fail_max = 2
+    assert (latest.fail_max, latest.reset_timeout) == (2, 30.0)
+    first.shadow()
+    latest.enable()
+    trip(first)
+    with pytest.raises(CircuitOpenError) as caught:
+        latest.call(fine)
+    assert caught.value.retry_after == 30.0
 
 
 # Whom it blames.
