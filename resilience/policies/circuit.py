@@ -179,11 +179,12 @@ class Circuit:
     def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
         """Put the circuit into a state by hand; it goes on from there by its own rules."""
         with self._lock:
-            if state == self.state:
-                return ()
-            if state is OPEN:
-                return self._open_locked(now, "by hand")
-            return (self._enter_locked(state, "by hand"),)
+            if state != self.state:
+                return self._open_locked(now, "by hand") if state is OPEN else (self._enter_locked(state, "by hand"),)
+            if state is OPEN:  # its wait may be nearly over, or over and nobody has come since
+                wait = min(self.options.open_for, SOLE_MAX_OPEN) if self.sole else self.options.open_for
+                self._until = max(self._until, now + wait)
+            return ()
 
     @property
     def failures_in_a_row(self) -> int:

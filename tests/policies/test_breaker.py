@@ -189,6 +189,34 @@ def test_by_hand(time):
         breaker.state = "ajar"
 
 
+@pytest.mark.parametrize("since", [9.0, 10.0, 500.0])
+@pytest.mark.parametrize("how", ["open", "force_open"])
+def test_opened_by_hand_while_open_it_stays_open_for_its_time_from_then_on(time, how, since):
+    breaker = CircuitBreaker(open_for=10.0)
+    getattr(breaker, how)()
+    time.clock += since
+    breaker.open()
+    time.clock += 9.0
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.call(fine)
+    assert caught.value.retry_after == 1.0
+    time.clock += 1.0
+    assert breaker.call(fine) == "reply"
+
+
+def test_opened_by_hand_while_open_it_waits_out_a_longer_back_off(time):
+    breaker = CircuitBreaker(consecutive_failures=1, open_for=1.0, max_open_for=4.0)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            breaker.call(fail)
+        wait = breaker.outcome(fine).error.retry_after
+        time.clock += wait
+    time.clock -= wait
+    assert wait > 2.0
+    breaker.open()
+    assert breaker.outcome(fine).error.retry_after == wait
+
+
 def test_opened_by_hand_it_stays_open_for_its_time_on_the_clock_it_is_used_on():
     breaker = CircuitBreaker(open_for=5.0, listeners=[Listener()])
     runtime = VirtualRuntime(start=1.0)
