@@ -50,8 +50,9 @@ class CircuitBreaker(StraightPolicy, Facade):
     Opens when, of at least `minimum_calls` (from 1; 10) within `window` seconds (10), `failure_ratio` (0–1; 0.5) or
     more failed, or after `consecutive_failures` (from 1; 5, Envoy) in a row. Stays open for `open_for` seconds (1,
     linkerd), doubling with jitter up to `max_open_for` (60, linkerd) while probes fail. `probes` (from 1; 1) calls are
-    let through when it is half-open, and must all succeed. `exclude`: exception types or predicates that say nothing
-    about the far side. `listeners`: ``pybreaker.CircuitBreakerListener``. `name`: shown in errors and to listeners.
+    let through when it is half-open, and must all succeed. `exclude`: exception types, status codes, or predicates of
+    exceptions, that say nothing about the far side. `listeners`: ``pybreaker.CircuitBreakerListener``. `name`: shown in
+    errors and to listeners.
 
     `slow_after`: seconds after which a call counts as slow, over or not; opens when `slow_ratio` (above 0, up to 1;
     0.5) of at least `minimum_calls` were slow. `slow_start`: for so many seconds after closing, the number of calls in

@@ -283,6 +283,15 @@ async def test_what_a_template_excludes_counts_in_no_circuit(mode: str, server: 
         assert circuit_of(face, server) == "closed"
 
 
+async def test_nor_does_a_status_that_it_excludes(mode: str, server: Server) -> None:
+    circuit = resilience.CircuitBreaker(minimum_calls=3, exclude=(503, httpx.ReadError))
+    async with Face(mode, services={NAME: static(server, circuit=circuit, retry=ALONE)}) as face:
+        server.fault(status=503)
+        assert await ask(face, server, 10) == {"503": 10}
+        server.fault(status=502)
+        assert await ask(face, server, 4) == {"502": 3, "CircuitOpenError": 1}
+
+
 async def test_events_tell_which_circuit_opened(mode: str, server: Server) -> None:
     told: list[Any] = []
     server.kill()
