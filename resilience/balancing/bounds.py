@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 def open_to(call: RoutedCall, endpoint: Endpoint, now: float) -> bool:
     """Tell whether the endpoint lets this call in as soon as it has a free slot; a hedge never probes."""
+    return not (call.hedging and only_probes(endpoint)) and endpoint.open_to(now)
+
+
+def only_probes(endpoint: Endpoint) -> bool:
+    """Tell whether the endpoint's circuit lets nobody in but to see whether it may close."""
     circuit = endpoint.circuit
-    if circuit is not None and circuit.state != "closed" and call.hedging:
-        return False
-    return endpoint.open_to(now)
+    return circuit is not None and circuit.state != "closed" and circuit.binding
 
 
 def bound_until(call: RoutedCall, endpoint: Endpoint) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resilience.balancing.bounds import bound_until, open_to
+from resilience.balancing.bounds import bound_until, only_probes, open_to
 from resilience.balancing.refusals import refusal
 from resilience.balancing.settling import Settling
 from resilience.core.attempt import Attempt
@@ -93,8 +93,7 @@ class Picking(Settling):
         alone = call.sole
 
         def usable(endpoint: Endpoint) -> bool:
-            closed = endpoint.circuit is None or endpoint.circuit.state == "closed"
-            return closed and endpoint.ready(now) and (alone or endpoint not in call.tried)
+            return not only_probes(endpoint) and endpoint.ready(now) and (alone or endpoint not in call.tried)
 
         attempt = self._at_any(call, usable, now)
         if attempt is not None:
@@ -106,7 +105,7 @@ class Picking(Settling):
 
     def _at_a_closed_circuit(self, call: RoutedCall, usable: Callable[[Endpoint], bool], now: float) -> Attempt | None:
         # Probes prefer calls that may be repeated: those that may not go to closed circuits while there are any.
-        endpoint = self.balancer.pick(call, lambda e: usable(e) and (e.circuit is None or e.circuit.state == "closed"))
+        endpoint = self.balancer.pick(call, lambda e: usable(e) and not only_probes(e))
         return None if endpoint is None else self._enter(call, endpoint, now)
 
     def _only_full(self, call: RoutedCall, now: float) -> bool:

@@ -53,12 +53,21 @@ def refusal(service: str, endpoints: Sequence[Endpoint], now: float, relents_in:
     if waits:
         wait, endpoint = min(waits, key=lambda pair: pair[0])
         wait = min(wait, relents_in)
-        message = f"circuit for {endpoint.label} is {endpoint.circuit.state}; next probe in {wait:.1f} s"  # type: ignore[union-attr]
+        message = f"circuit for {endpoint.label} is {_state(endpoint, wait)}"
         if len(endpoints) > 1:
             message = f"no endpoint of {service} can be called: of {len(endpoints)}, the first " + message
-        return CircuitOpenError(message, service=service, endpoint=endpoint.label, retry_after=wait)
+        known = None if wait == math.inf else wait
+        return CircuitOpenError(message, service=service, endpoint=endpoint.label, retry_after=known)
     if not endpoints:
         return NoEndpointsError(f"{service} has no endpoints", service=service)
     causes = "; ".join(f"{e.label} is {', '.join(e.not_ready_because(now))}" for e in endpoints[:5])
     more = f" and {len(endpoints) - 5} more" if len(endpoints) > 5 else ""  # noqa: PLR2004
     return NoEndpointsError(f"no endpoint of {service} is ready: {causes}{more}", service=service)
+
+
+def _state(endpoint: Endpoint, wait: float) -> str:
+    if wait == math.inf:
+        return "forced open"
+    state = endpoint.circuit.state  # type: ignore[union-attr]  # it has one, that refuses
+    then = "starting slowly; try again" if state == "closed" else f"{state}; next probe"
+    return f"{then} in {wait:.1f} s"

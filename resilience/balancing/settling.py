@@ -64,8 +64,8 @@ class Settling:
         """Told of each circuit that has closed again."""
         self.watch: CircuitWatch | None = None
         """Told of circuits in pybreaker's words; None where nobody listens."""
-        self.counts: Callable[[BaseException], bool] | None = None
-        """Tells whether an exception counts in circuits; None when all do."""
+        self.counts: Callable[[Attempt], bool] | None = None
+        """Tells whether an attempt counts in circuits; None when all do."""
         self.outage: Outage = Outage()
         self._abandoned: deque[tuple[Attempt, Verdict]] = deque()
         self._emit = emit
@@ -132,7 +132,7 @@ class Settling:
             )
 
     def _count(self, attempt: Attempt, circuit: Circuit, verdict: Verdict, now: float) -> None:
-        if self.counts is not None and attempt.error is not None and not self.counts(attempt.error):
+        if self.counts is not None and not self.counts(attempt):
             verdict = replace(verdict, blame=Blame.UNKNOWN)
         for transition in circuit.settle(attempt.permit, verdict, now=now):
             self.changed(attempt.endpoint, transition)
@@ -146,7 +146,8 @@ class Settling:
         )
         if self.watch is not None:
             self.watch.changed(endpoint, transition)
-        if transition.state == "closed":
+        circuit = endpoint.circuit
+        if transition.state == "closed" and (circuit is None or circuit.binding):
             self.outage.closed()
             if self.on_closed is not None:
                 self.on_closed(endpoint)

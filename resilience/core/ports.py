@@ -206,6 +206,11 @@ class Circuit(Protocol):
         """``closed``, ``open`` or ``half-open``."""
         ...
 
+    @property
+    def binding(self) -> bool:
+        """Whether calls go by the state; a circuit in shadow only tells of it."""
+        ...
+
     def would_admit(self, now: float, /) -> bool:
         """Say whether `admit` would let a call through, without changing anything."""
         ...

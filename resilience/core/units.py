@@ -6,8 +6,12 @@ import math
 from datetime import timedelta
 from inspect import isroutine
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from resilience.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def seconds(argument: str, value: object, /, *, zero: bool = False, infinite: bool = False) -> float:
@@ -23,6 +27,8 @@ def whole(argument: str, value: object, /, *, least: int = 1) -> int:
     """Return the count as int, or raise ConfigurationError naming argument, value and range."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(argument, value, _said(f"a whole number from {least}", value))
+    if math.isnan(_number(value)):  # it will meet floats, in sums of somebody's call
+        raise ConfigurationError(argument, value, f"a whole number from {least}, not beyond all floats")
     return value
 
 
@@ -31,6 +37,14 @@ def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     number = _number(value)
     if not (0 < number <= 1 or (zero and number == 0)):
         raise ConfigurationError(argument, value, f"a number {'from 0' if zero else 'above 0'} up to 1")
+    return number
+
+
+def within(argument: str, value: object, expected: str, accepted: Callable[[float], bool], /) -> float:
+    """Return the number as a float, or raise ConfigurationError with what was `expected`; True and NaN are none."""
+    number = _number(value)
+    if math.isnan(number) or not accepted(number):
+        raise ConfigurationError(argument, value, expected)
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from dataclasses import replace
@@ -66,7 +67,12 @@ class EndpointLimit:
         return EndpointLimit(law, slots, ceiling, known)
 
     def _apply_locked(self) -> bool:
-        limit = min(self._ceiling, max(1, math.floor(self._limit.limit)))
+        known: Any = self._limit
+        if known.limit > self._ceiling:
+            # Beyond it nothing can be learnt; from there it would take steps back that nobody notices.
+            with contextlib.suppress(AttributeError):  # somebody's own that cannot be told
+                known.limit = self._ceiling
+        limit = min(self._ceiling, max(1, math.floor(known.limit)))
         return _resized(self._slots, limit)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resilience.policies.circuit_view import CircuitWatch, listeners_of
+from resilience.policies.matching import matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resilience.balancing.settling import Settling
+    from resilience.core.attempt import Attempt
     from resilience.policies.breaker import CircuitBreaker
 
 
@@ -25,4 +27,11 @@ def apply_template(
     if listeners_of(template):
         room.watch = CircuitWatch(template, failed)
     if template.excluded_exceptions:
-        room.counts = template.is_system_error
+        excluded = matcher("exclude", template.excluded_exceptions)
+        statuses = excluded.statuses if excluded is not None else frozenset[int]()
+
+        def counts(attempt: Attempt) -> bool:
+            error = attempt.error
+            return attempt.status not in statuses if error is None else template.is_system_error(error)
+
+        room.counts = counts

@@ -7,6 +7,7 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -28,7 +29,7 @@ from resilience.runtimes.entry import request_of
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
     from datetime import timedelta
 
     from resilience.core.outcome import Ok
@@ -49,8 +50,9 @@ class CircuitBreaker(StraightPolicy, Facade):
     Opens when, of at least `minimum_calls` (from 1; 10) within `window` seconds (10), `failure_ratio` (0–1; 0.5) or
     more failed, or after `consecutive_failures` (from 1; 5, Envoy) in a row. Stays open for `open_for` seconds (1,
     linkerd), doubling with jitter up to `max_open_for` (60, linkerd) while probes fail. `probes` (from 1; 1) calls are
-    let through when it is half-open, and must all succeed. `exclude`: exception types or predicates that say nothing
-    about the far side. `listeners`: ``pybreaker.CircuitBreakerListener``. `name`: shown in errors and to listeners.
+    let through when it is half-open, and must all succeed. `exclude`: exception types, status codes, or predicates of
+    exceptions, that say nothing about the far side. `listeners`: ``pybreaker.CircuitBreakerListener``. `name`: shown in
+    errors and to listeners.
 
     `slow_after`: seconds after which a call counts as slow, over or not; opens when `slow_ratio` (above 0, up to 1;
     0.5) of at least `minimum_calls` were slow. `slow_start`: for so many seconds after closing, the number of calls in
@@ -281,5 +283,7 @@ class CircuitBreaker(StraightPolicy, Facade):
 
 def _listening(listeners: Sequence[pybreaker.CircuitBreakerListener]) -> tuple[pybreaker.CircuitBreakerListener, ...]:
     expected, kind = "pybreaker.CircuitBreakerListener objects", pybreaker.CircuitBreakerListener
-    require("listeners", listeners, expected, lambda values: all(isinstance(value, kind) for value in values))
-    return tuple(listeners)
+    require("listeners", listeners, expected, lambda values: isinstance(values, Iterable))
+    found = tuple(listeners)  # first: there are those that can be gone through once
+    require("listeners", listeners, expected, lambda _: all(isinstance(value, kind) for value in found))
+    return found

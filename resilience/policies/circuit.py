@@ -87,6 +87,11 @@ class Circuit:
 
     # Asking.
 
+    @property
+    def binding(self) -> bool:
+        """Whether calls go by the state: here they do."""
+        return True
+
     def would_admit(self, now: float, /) -> bool:
         """Say whether `admit` would let a call through, without changing anything."""
         if self.state is CLOSED:
@@ -114,9 +119,7 @@ class Circuit:
                 return Permit(self._generation, self._failures)
             if not self._room_locked(now):
                 return Rejected(self._wait_locked(now))
-            transition = None
-            if self.state is OPEN:
-                transition = self._enter_locked(HALF_OPEN, "its wait is over")
+            transition = self._enter_locked(HALF_OPEN, "its wait is over") if self.state is OPEN else None
             self._probes = [probe for probe in self._probes if probe.lease_until > now]
             permit = ProbePermit(self._generation, now + PROBE_LEASE, transition)
             self._probes.append(permit)
@@ -176,11 +179,12 @@ class Circuit:
     def force(self, state: str, now: float, /) -> tuple[Transition, ...]:
         """Put the circuit into a state by hand; it goes on from there by its own rules."""
         with self._lock:
-            if state == self.state:
-                return ()
-            if state is OPEN:
-                return self._open_locked(now, "by hand")
-            return (self._enter_locked(state, "by hand"),)
+            if state != self.state:
+                return self._open_locked(now, "by hand") if state is OPEN else (self._enter_locked(state, "by hand"),)
+            if state is OPEN:  # its wait may be nearly over, or over and nobody has come since
+                wait = min(self.options.open_for, SOLE_MAX_OPEN) if self.sole else self.options.open_for
+                self._until = max(self._until, now + wait)
+            return ()
 
     @property
     def failures_in_a_row(self) -> int:

@@ -44,7 +44,9 @@ class Mode(Enum):
 class DeepCircuit(Circuit):
     """One circuit's state, with slow calls, slow start and modes. `now` comes in as an argument, never going back."""
 
-    __slots__ = ("_calls", "_flying", "_now", "_pending", "_ramp", "_ramp_until", "_slow", "_turned", "mode")
+    __slots__ = (
+        "_calls", "_flying", "_hanging", "_now", "_pending", "_ramp", "_ramp_until", "_slow", "_turned", "mode",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,8 +58,12 @@ class DeepCircuit(Circuit):
     ) -> None:
         super().__init__(options, sole=sole, draw=draw)
         self.mode = mode
+        if mode is Mode.FORCED_OPEN:
+            self.state, self.relents_at = OPEN, math.inf
         self._flying: dict[Permit, float] = {}
         """Calls under way that are not slow yet, by when they began, oldest first."""
+        self._hanging: set[Permit] = set()
+        """Calls under way that are slow."""
         self._calls = [0] * _SLICES
         """Calls whose speed is known: slow, or over before they could be."""
         self._slow = [0] * _SLICES
@@ -68,6 +74,11 @@ class DeepCircuit(Circuit):
         self._ramp_until = -math.inf
 
     # Asking.
+
+    @property
+    def binding(self) -> bool:
+        """Whether calls go by the state: not in shadow."""
+        return self.mode is not Mode.SHADOW
 
     def admit_closed(self) -> Permit | None:
         """Hand out nothing: there is more to look at."""
@@ -105,7 +116,8 @@ class DeepCircuit(Circuit):
             self._look_locked(now)
             if self.state is CLOSED:
                 room = self._ramp_room_locked(now)
-                answer = self._fly_locked(Permit(self._generation), now) if room else Rejected(self._soon(now))
+                permit = Permit(self._generation, self._failures)
+                answer = self._fly_locked(permit, now) if room else Rejected(self._soon(now))
         if answer is None:
             answer = super().admit(now)
             if isinstance(answer, Permit):
@@ -127,6 +139,7 @@ class DeepCircuit(Circuit):
             self._look_locked(now)
             current = permit.generation == self._generation and not permit.spent
             in_time = self._flying.pop(permit, None) is not None
+            self._hanging.discard(permit)
             closed = current and self.state is CLOSED
             if closed and in_time and verdict.blame is not Blame.UNKNOWN:
                 self._calls[self._turned % _SLICES] += 1
@@ -191,7 +204,7 @@ class DeepCircuit(Circuit):
         return permit
 
     def _ramp_room_locked(self, now: float) -> bool:
-        return now >= self._ramp_until or len(self._flying) < self._ramp
+        return now >= self._ramp_until or len(self._flying) + len(self._hanging) < self._ramp
 
     def _soon(self, now: float) -> float:
         return max(0.0, min(self.options.open_for, self._ramp_until - now))
@@ -211,6 +224,7 @@ class DeepCircuit(Circuit):
             if now - began < limit:
                 break
             del self._flying[permit]
+            self._hanging.add(permit)
             crossed += not permit.probe  # a probe is judged when it ends, or loses its lease
         if not crossed or self.state is not CLOSED:
             return
@@ -223,6 +237,7 @@ class DeepCircuit(Circuit):
 
     def _forget_locked(self) -> None:
         self._flying.clear()
+        self._hanging.clear()
         self._calls = [0] * _SLICES
         self._slow = [0] * _SLICES
 

@@ -73,7 +73,7 @@ class Facade(pybreaker.CircuitBreaker):
     @property
     def fail_max(self) -> int:
         """The same as `consecutive_failures`, in pybreaker's words; may be assigned."""
-        return self.options.consecutive_failures
+        return self._circuit.options.consecutive_failures
 
     @fail_max.setter
     def fail_max(self, number: int) -> None:
@@ -82,24 +82,25 @@ class Facade(pybreaker.CircuitBreaker):
     @property
     def reset_timeout(self) -> float:
         """The same as `open_for`, in pybreaker's words; may be assigned."""
-        return self.options.open_for
+        return self._circuit.options.open_for
 
     @reset_timeout.setter
     def reset_timeout(self, timeout: float) -> None:
         wait = in_seconds("reset_timeout", timeout)
-        self._reconfigure(open_for=wait, max_open_for=max(wait, self.options.max_open_for))
+        self._reconfigure(open_for=wait, max_open_for=max(wait, self._circuit.options.max_open_for))
 
     @property
     def success_threshold(self) -> int:
         """The same as `probes`, in pybreaker's words; may be assigned."""
-        return self.options.probes
+        return self._circuit.options.probes
 
     @success_threshold.setter
     def success_threshold(self, threshold: int) -> None:
         self._reconfigure(probes=whole("success_threshold", threshold))
 
     def _reconfigure(self, **changed: Any) -> None:  # noqa: ANN401 - fields of CircuitOptions
-        self.options = self._circuit.options = replace(self.options, **changed)
+        # Of those in force: another breaker of the same place may have been described since.
+        self.options = self._circuit.options = replace(self._circuit.options, **changed)
 
     def add_excluded_exception(self, exception: Any) -> None:  # noqa: ANN401 - what `exclude` takes
         """Exclude one more exception type, or what one more predicate accepts."""
@@ -153,7 +154,7 @@ class Facade(pybreaker.CircuitBreaker):
         if not isinstance(circuit, DeepCircuit):
             if mode is Mode.NORMAL:
                 return
-            self._place.circuit = circuit = DeepCircuit(self.options, draw=self._draw).succeeding(circuit, now)
+            self._place.circuit = circuit = DeepCircuit(circuit.options, draw=self._draw).succeeding(circuit, now)
         for transition in circuit.put(mode, now):
             self._announce(before, transition)
 

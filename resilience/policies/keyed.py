@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import whole
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.policy import Policy
-from resilience.runtimes.entry import request_of
+from resilience.runtimes.entry import is_async, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -41,12 +41,14 @@ class KeyedCircuitBreaker(Policy):
     """
 
     def __init__(self, key: Callable[..., Hashable], /, *, most: int = _MOST, **options: Any) -> None:  # noqa: ANN401
-        require("key", key, "a function of the call's arguments", callable)
+        require("key", key, "a plain function of the call's arguments", lambda it: callable(it) and not is_async(it))
         self._key = key
         self._most = whole("most", most)
         self._name: str | None = options.pop("name", None)
-        CircuitBreaker(**options, name=self._name)  # what is wrong with them shows now
-        self._options = options
+        first = CircuitBreaker(**options, name=self._name)  # what is wrong with them shows now
+        # What may have been an iterator has been gone through, once for all.
+        lists: dict[str, Any] = {"exclude": first.excluded_exceptions, "listeners": cast("Any", first).listeners}
+        self._options = options | {name: values for name, values in lists.items() if name in options}
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.outcome import Err, Ok
+from resilience.runtimes.entry import is_async
 
 # The range of status codes that RFC 9110 15 defines.
 _LOWEST, _HIGHEST = 100, 599
@@ -64,6 +65,11 @@ def listed(argument: str, value: object, /) -> tuple[object, ...]:
     return tuple(cast("Iterable[object]", value))
 
 
+def kept(value: object, /) -> object:
+    """Return a list that can be looked at again, in place of an iterator, which can be gone through once."""
+    return tuple(cast("Iterator[object]", value)) if isinstance(value, Iterator) else value
+
+
 def matcher(argument: str, value: object, /) -> Matcher | None:
     """Return the matcher for what was listed, None for None; raises ConfigurationError naming what cannot be listed."""
     if value is None:
@@ -80,6 +86,8 @@ def matcher(argument: str, value: object, /) -> Matcher | None:
         elif isinstance(item, int) and not isinstance(item, bool) and _LOWEST <= item <= _HIGHEST:
             statuses.add(int(item))
         elif callable(predicate) and not isinstance(predicate, type):
+            if is_async(predicate):  # what it returns is true, whatever it would say
+                raise ConfigurationError(argument, predicate, "a plain function as predicate: nobody awaits it")
             predicates.append(predicate)
         else:
             raise ConfigurationError(argument, predicate, _EXPECTED)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import threading
+from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import OverloadedError, require
+from resilience.core.errors import OverloadedError
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import whole
+from resilience.core.units import whole, within
 from resilience.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Bucket:
     turns fall due.
     """
 
-    __slots__ = ("_due", "_freed", "_interval", "_lock", "_tolerance")
+    __slots__ = ("_due", "_freed", "_interval", "_latest", "_lock", "_tolerance")
 
     def __init__(self, rate: float, burst: int) -> None:
         self._interval = 1.0 / rate
@@ -50,29 +50,40 @@ class Bucket:
         self._lock = threading.Lock()
         self._due = -math.inf
         """When the bucket would be full but for the tokens taken, less one interval: when the next token is due."""
+        self._latest = -math.inf
+        """The latest turn that somebody has."""
         self._freed: list[float] = []
-        """Turns in the future that were given back: a heap."""
+        """Turns before it, in the future, that were given back: the next one first."""
 
     def take(self, now: float, longest: float, /) -> Turn | TooMany:
         """Return the next turn, if it comes within `longest` seconds; else take nothing."""
         with self._lock:
             freed = self._freed
             while freed and freed[0] < now:  # too late for it: its token has flowed on
-                heapq.heappop(freed)
+                del freed[0]
             at = freed[0] if freed else max(now, self._due - self._tolerance)
             if at - now > longest:
                 return TooMany(at - now)
             if freed:
-                heapq.heappop(freed)
+                del freed[0]
             else:
                 self._due = max(now, self._due) + self._interval
+                self._latest = at
             return Turn(at)
 
     def give_back(self, turn: Turn, now: float, /) -> None:
         """Take back a turn that is still to come: somebody else may have it."""
         with self._lock:
-            if turn.at > now:
-                heapq.heappush(self._freed, turn.at)
+            if turn.at <= now:
+                return
+            freed = self._freed
+            insort(freed, turn.at)
+            # The last of the line are as if they had never asked: else the bucket would not fill up before the instant
+            # at which they would have gone.
+            while freed and abs(self._latest - freed[-1]) < self._interval / 2:
+                freed.pop()
+                self._due -= self._interval
+                self._latest -= self._interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ class RateLimit(Policy):
 
     def __post_init__(self) -> None:
         """Check the numbers and fill the bucket."""
-        require("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
+        within("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
         burst = max(1, math.floor(self.rate)) if self.burst is None else whole("burst", self.burst)
         object.__setattr__(self, "burst", burst)
         object.__setattr__(self, "wait", in_seconds("wait", self.wait, zero=True, infinite=True))
@@ -123,5 +134,5 @@ class RateLimit(Policy):
         return await proceed(call)
 
 
-def _rate(value: Any) -> bool:  # noqa: ANN401
-    return not isinstance(value, bool) and 0 < value <= 1e6  # noqa: PLR2004
+def _rate(rate: float) -> bool:
+    return 0 < rate <= 1e6 and not math.isinf(1.0 / rate)  # noqa: PLR2004

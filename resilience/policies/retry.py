@@ -19,11 +19,12 @@ from resilience.core.propagation import gave_up
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole
 from resilience.policies.budget import Budget, RetryBudget
-from resilience.policies.matching import Listed, Matcher, matcher
+from resilience.policies.matching import Listed, Matcher, kept, matcher
 from resilience.policies.policy import StraightPolicy
 from resilience.policies.repeats import Again, RetryState, Stop
 from resilience.policies.verdicts import judge_bare
 from resilience.policies.waits import as_wait, full_jitter
+from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,6 +70,7 @@ class Retry(StraightPolicy):
         whole("max_attempts", self.max_attempts)
         object.__setattr__(self, "wait", as_wait(self.wait))
         require("stop", self.stop, "a tenacity stop, or None", lambda it: it is None or _usable(it))
+        object.__setattr__(self, "on", kept(self.on))
         object.__setattr__(self, "wanted", matcher("on", self.on))
         require("on", self.on, "at least one of them, or None", lambda _: self.wanted != Matcher((), frozenset(), ()))
         limit = in_seconds("max_retry_after", self.max_retry_after, zero=True, infinite=True)
@@ -248,7 +250,7 @@ class Retry(StraightPolicy):
 
 def _usable(value: object) -> bool:
     # A class in place of an object of it (``stop_after_attempt`` without its number) could be called as well.
-    return callable(value) and not isinstance(value, type)
+    return callable(value) and not isinstance(value, type) and not is_async(value)
 
 
 def _rejected(outcome: Ok[Any] | Err, kind: type[RejectedError] = RejectedError) -> bool:

@@ -17,7 +17,7 @@ from resilience.policies.adaptive import AdaptiveLimit
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import Budget, RetryBudget
 from resilience.policies.bulkhead import Bulkhead
-from resilience.policies.deep_circuit import DeepCircuit
+from resilience.policies.deep_circuit import DeepCircuit, Mode
 from resilience.policies.fallback import Fallback
 from resilience.policies.hedge import Hedge
 from resilience.policies.keyed import KeyedCircuitBreaker
@@ -40,14 +40,18 @@ P = TypeVar("P")
 def circuit_after(known: Circuit, made: Circuit, /) -> Circuit:
     """Return the circuit that goes on: the known one under the options of the new, or the new one in its state.
 
-    The new one where the window is another, or the kind of machine: then what was counted within it begins anew.
+    The new one where the window is another, or the kind of machine: then what was counted within it begins anew. One
+    that was forced open or disabled, or is to be, has no state of its own to go on with.
     """
     made.sole = known.sole
     if type(known) is type(made) and known.options.window == made.options.window:
         known.options = made.options
-        if hasattr(made, "mode"):
-            known.mode = made.mode  # type: ignore[attr-defined]  # a deep circuit
+        if isinstance(known, DeepCircuit) and isinstance(made, DeepCircuit) and known.mode is not made.mode:
+            known.put(made.mode, known._now)
         return known
+    if _overruled(known) or _overruled(made):
+        made._generation = known._generation + 1
+        return made
     with known._lock:
         made.state = known.state
         made._generation = known._generation + 1
@@ -56,6 +60,10 @@ def circuit_after(known: Circuit, made: Circuit, /) -> Circuit:
         made._failures = known.failures_in_a_row
         made._passed = known._passed
     return made
+
+
+def _overruled(circuit: Circuit) -> bool:
+    return isinstance(circuit, DeepCircuit) and circuit.mode in {Mode.FORCED_OPEN, Mode.DISABLED}
 
 
 def budget_after(known: Budget, options: RetryBudget, now: float, /) -> Budget:

@@ -12,6 +12,7 @@ from tenacity.wait import wait_base, wait_fixed
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds as in_seconds
+from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,8 @@ def as_wait(value: object, /) -> wait_base:
         return value
     if isinstance(value, int | float | timedelta) and not isinstance(value, bool):
         return wait_fixed(in_seconds("wait", value, zero=True))
-    if callable(value) and not isinstance(value, type):  # tenacity takes plain functions of the state too
+    # tenacity takes plain functions of the state too
+    if callable(value) and not isinstance(value, type) and not is_async(value):
         return _Function(cast("Callable[[tenacity.RetryCallState], float]", value))
     argument, expected = "wait", "seconds from 0, full_jitter(base, cap), or a tenacity wait"
     raise ConfigurationError(argument, value, expected)

@@ -43,6 +43,7 @@ class OpensWhenAsked:
 
     def __init__(self) -> None:
         self.state = "closed"
+        self.binding = True
         self.relents_at = math.inf
         self.pending = [Transition("open", "calls under way have become slow", 1.0)]
 

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ import pytest
 
 import resilience
 from resilience.lab import Fleet, Server
+from resilience.testing import After, Script, virtual
 from tests.http.raw import Raw, answering
 from tests.http.support import MODES, Face, static
 
@@ -281,6 +283,15 @@ async def test_what_a_template_excludes_counts_in_no_circuit(mode: str, server: 
         assert circuit_of(face, server) == "closed"
 
 
+async def test_nor_does_a_status_that_it_excludes(mode: str, server: Server) -> None:
+    circuit = resilience.CircuitBreaker(minimum_calls=3, exclude=(503, httpx.ReadError))
+    async with Face(mode, services={NAME: static(server, circuit=circuit, retry=ALONE)}) as face:
+        server.fault(status=503)
+        assert await ask(face, server, 10) == {"503": 10}
+        server.fault(status=502)
+        assert await ask(face, server, 4) == {"502": 3, "CircuitOpenError": 1}
+
+
 async def test_events_tell_which_circuit_opened(mode: str, server: Server) -> None:
     told: list[Any] = []
     server.kill()
@@ -302,3 +313,63 @@ async def test_refused_by_the_system_counts_as_a_failed_connect(mode: str) -> No
             assert not isinstance(caught.value, resilience.ResilienceError)
         with pytest.raises(resilience.CircuitOpenError):
             await face.get(f"http://127.0.0.1:{port}/")
+
+
+TWO = resilience.Service(discovery=resilience.Static(["10.0.0.1:80", "10.0.0.2:80"]), retry=None)
+
+
+def test_a_circuit_in_shadow_neither_holds_back_hedges_nor_eases_anybody_in():
+    heard = []
+    circuit = resilience.CircuitBreaker(consecutive_failures=1, open_for=5.0, shadow=True)
+    service = replace(TWO, circuit=circuit, hedge=resilience.Hedge(after=0.1), slow_start=60.0)
+    script = Script([503, 503], then=After(0.3, 200))
+    with virtual() as clock, resilience.Client(transport=script, defaults=service, listeners=[heard.append]) as client:
+        for _ in range(2):
+            client.get(f"http://{NAME}/")
+        assert [it.circuit for it in client.status().services[f"{NAME}:80"].endpoints] == ["open", "open"]
+        sends = client.get(f"http://{NAME}/").extensions["resilience"].attempts
+        assert len({attempt.endpoint for attempt in sends}) == 2
+        clock.advance(10.0)
+        for _ in range(4):
+            client.get(f"http://{NAME}/")
+        endpoints = client.status().services[f"{NAME}:80"].endpoints
+        assert [(it.circuit, it.ramp) for it in endpoints] == [("closed", 1.0)] * 2
+    assert [event.name for event in heard].count("circuit_closed") == 2
+
+
+def test_a_slow_start_is_told_as_one():
+    circuit = resilience.CircuitBreaker(slow_start=60.0, minimum_calls=1, open_for=2.0)
+    service = replace(TWO, discovery=resilience.Static(["10.0.0.1:80"]), circuit=circuit)
+    with virtual() as clock, resilience.Client(transport=Script([503], then=After(5, 200)), defaults=service) as client:
+        client.get(f"http://{NAME}/")
+        clock.advance(2.0)
+        client.get(f"http://{NAME}/")
+        inside = clock.start(client.get, f"http://{NAME}/")
+        clock.advance(1.0)
+        with pytest.raises(resilience.CircuitOpenError) as caught:
+            client.get(f"http://{NAME}/")
+        assert inside.result().status_code == 200
+    assert str(caught.value) == "circuit for 10.0.0.1:80 is starting slowly; try again in 2.0 s"
+    assert caught.value.retry_after == 2.0
+
+
+def test_a_template_that_was_forced_open_refuses_and_says_so():
+    forced = resilience.CircuitBreaker()
+    forced.force_open()
+    refusing, normal = replace(TWO, circuit=forced), replace(TWO, circuit=resilience.CircuitBreaker())
+    for first in (refusing, normal):
+        with virtual() as clock, resilience.Client(transport=Script([], then=200), defaults=first) as client:
+            if first is normal:
+                assert client.get(f"http://{NAME}/").status_code == 200
+                client.update(defaults=refusing)
+            for _ in range(2):
+                with pytest.raises(
+                    resilience.CircuitOpenError, match="of 2, the first circuit for .* is forced open"
+                ) as it:
+                    client.get(f"http://{NAME}/")
+                assert it.value.retry_after is None
+                clock.advance(100.0)
+            assert {it.circuit for it in client.status().services[f"{NAME}:80"].endpoints} == {"open"}
+            client.update(defaults=normal)
+            assert {it.circuit for it in client.status().services[f"{NAME}:80"].endpoints} == {"closed"}
+            assert client.get(f"http://{NAME}/").status_code == 200

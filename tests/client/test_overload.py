@@ -1,5 +1,6 @@
 """Adaptive limits per endpoint: a server gets what it can take, the rest is refused at once, nothing is shed idly."""
 
+import contextlib
 import random
 from collections import Counter
 from dataclasses import replace
@@ -259,6 +260,21 @@ class TestUpdate:
                 assert {thread.result().status_code for thread in threads} == {200}
                 (endpoint,) = service_status(client).endpoints
                 assert (endpoint.in_flight, endpoint.limit) == (0, 100)
+
+
+def test_a_limit_that_has_grown_to_the_ceiling_binds_with_its_first_step_back():
+    service = replace(ONE, max_in_flight=4, limit=resilience.AdaptiveLimit(resilience.Aimd(initial=2, least=1)))
+    status = [200]
+    script = Script({A: lambda request: After(0.1, status[0])})
+    with virtual() as clock, resilience.Client(transport=script, defaults=service) as client:
+        for _ in range(20):
+            for call in [clock.start(client.get, URL) for _ in range(4)]:
+                with contextlib.suppress(resilience.OverloadedError):
+                    call.result()
+        assert limits(client) == [4]
+        status[0] = 503
+        client.get(URL)
+        assert limits(client) == [3]
 
 
 @pytest.mark.parametrize("law", [resilience.Aimd(initial=4, least=1), resilience.Gradient2(initial=4, least=1)])

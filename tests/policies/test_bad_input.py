@@ -3,6 +3,9 @@
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 
 import pybreaker
 import pytest
@@ -18,6 +21,7 @@ from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.guard import Guard
+from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import Quantile, quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
@@ -33,18 +37,24 @@ def within(duration):
         pass
 
 
+async def later(*_):
+    """What it returns is a coroutine, which is true, and no number."""
+
+
 NO_NUMBERS = ["1", b"1", None, [1], {}, object(), True, 1j]
 NO_DURATIONS = [-1.0, -1, -0.001, math.nan, -math.inf, 10**400, timedelta(seconds=-1), *NO_NUMBERS]
 NOT_POSITIVE = [0, 0.0, timedelta(0), *NO_DURATIONS]
-NO_COUNTS = [0, -1, 1.0, 1.5, math.nan, math.inf, *NO_NUMBERS]
+NO_COUNTS = [0, -1, 1.0, 1.5, math.nan, math.inf, 10**400, *NO_NUMBERS]
+NO_RATIOS = [math.nan, math.inf, 10**400, Decimal("0.9"), Fraction(1, 2), *NO_NUMBERS]
+"""No floats to count with: where one of these got in, it was a call that failed of it."""
 NO_SHARES = [0, -0.1, 1.1, math.nan, math.inf, *NO_NUMBERS]
 
 REFUSED = {
     (Timeout, "seconds"): [math.inf, *NOT_POSITIVE],
     (within, "seconds"): [math.inf, *NOT_POSITIVE],
     (Retry, "max_attempts"): NO_COUNTS,
-    (Retry, "wait"): [*NO_DURATIONS, math.inf, tenacity.wait_fixed],
-    (Retry, "stop"): [5, "never", tenacity.stop_after_attempt],
+    (Retry, "wait"): [later, *NO_DURATIONS, math.inf, tenacity.wait_fixed],
+    (Retry, "stop"): [later, 5, "never", tenacity.stop_after_attempt],
     (Retry, "on"): [
         (),
         [],
@@ -56,6 +66,8 @@ REFUSED = {
         object(),
         True,
         int,
+        later,
+        [KeyError, partial(later, 1)],
         KeyboardInterrupt,
         ["503"],
         [None],
@@ -63,8 +75,8 @@ REFUSED = {
     ],
     (Retry, "max_retry_after"): NO_DURATIONS,
     (Retry, "budget"): [True, 0.2, 0, "none", RetryBudget, RetryBudget().state],
-    (RetryBudget, "ratio"): [-0.1, 1000.1, math.nan, math.inf, "0.2", None, [1]],
-    (RetryBudget, "min_per_second"): [-1, 1e7, math.nan, math.inf, "3", None],
+    (RetryBudget, "ratio"): [-0.1, 1000.1, *NO_RATIOS],
+    (RetryBudget, "min_per_second"): [-1, 1e7, *NO_RATIOS],
     (RetryBudget, "ttl"): [math.inf, *NOT_POSITIVE],
     (Bulkhead, "limit"): NO_COUNTS,
     (CircuitBreaker, "failure_ratio"): NO_SHARES,
@@ -74,9 +86,26 @@ REFUSED = {
     (CircuitBreaker, "open_for"): [math.inf, *NOT_POSITIVE],
     (CircuitBreaker, "max_open_for"): [math.inf, *NOT_POSITIVE, 0.5],  # below open_for
     (CircuitBreaker, "probes"): NO_COUNTS,
-    (CircuitBreaker, "exclude"): [5, "all", b"", object(), int, [int], [None], KeyboardInterrupt, [BaseException]],
+    (CircuitBreaker, "exclude"): [
+        later,
+        5,
+        "all",
+        b"",
+        object(),
+        int,
+        [int],
+        [None],
+        KeyboardInterrupt,
+        [BaseException],
+    ],
     (CircuitBreaker, "listeners"): [5, None, object(), [object()], pybreaker.CircuitBreakerListener(), [print]],
     (CircuitBreaker, "name"): [5, b"name", ["name"]],
+    (Aimd, "backoff"): [0.4, 1.0, *NO_RATIOS],
+    (Aimd, "most"): NO_COUNTS,
+    (Gradient2, "tolerance"): [0.9, *NO_RATIOS],
+    (Gradient2, "queue"): [-1, 1.5, 10**400, *NO_NUMBERS],
+    (Throttle, "k"): [1, 101, *NO_RATIOS],
+    (RateLimit, "rate"): [0, -1, 1e7, 1e-309, *NO_RATIOS],
     (full_jitter, "base"): [math.inf, *NOT_POSITIVE],
     (full_jitter, "cap"): [math.inf, *NOT_POSITIVE, 0.01],  # below base
 }
@@ -104,6 +133,15 @@ def test_refused(make, name, value):
 def test_a_queue_is_refused(queue):
     with pytest.raises(ConfigurationError, match="queue="):
         Bulkhead(1, queue=queue)
+
+
+def test_functions_that_nobody_awaits_are_refused():
+    for make, argument in (
+        (lambda: Bulkhead(1, priority=later), "priority"),
+        (lambda: KeyedCircuitBreaker(later), "key"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{argument}=.*expected a plain function"):
+            make()
 
 
 def test_the_value_is_the_one_that_was_written():
@@ -218,6 +256,7 @@ def test_the_ends_of_a_range_belong_to_it(make, arguments):
         (Aimd, "most", {"most": 0}),
         (Aimd, "most", {"most": 20.5}),
         (RateLimit, "rate", {"rate": 1000000.5}),
+        (RateLimit, "burst", {"rate": 1, "burst": 10**400}),
         (Zones, "networks", {"local": "a", "networks": {}}),
         (Zones, "callers", {"local": "a", "networks": str, "callers": 0}),
         (Zones, "minimum", {"local": "a", "networks": str, "minimum": 0}),

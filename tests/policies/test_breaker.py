@@ -13,6 +13,7 @@ from resilience.core.outcome import Blame, Sent
 from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.hedge import Hedge
+from resilience.policies.successions import Balances, policy_after
 from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
@@ -188,6 +189,34 @@ def test_by_hand(time):
         breaker.state = "ajar"
 
 
+@pytest.mark.parametrize("since", [9.0, 10.0, 500.0])
+@pytest.mark.parametrize("how", ["open", "force_open"])
+def test_opened_by_hand_while_open_it_stays_open_for_its_time_from_then_on(time, how, since):
+    breaker = CircuitBreaker(open_for=10.0)
+    getattr(breaker, how)()
+    time.clock += since
+    breaker.open()
+    time.clock += 9.0
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.call(fine)
+    assert caught.value.retry_after == 1.0
+    time.clock += 1.0
+    assert breaker.call(fine) == "reply"
+
+
+def test_opened_by_hand_while_open_it_waits_out_a_longer_back_off(time):
+    breaker = CircuitBreaker(consecutive_failures=1, open_for=1.0, max_open_for=4.0)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            breaker.call(fail)
+        wait = breaker.outcome(fine).error.retry_after
+        time.clock += wait
+    time.clock -= wait
+    assert wait > 2.0
+    breaker.open()
+    assert breaker.outcome(fine).error.retry_after == wait
+
+
 def test_opened_by_hand_it_stays_open_for_its_time_on_the_clock_it_is_used_on():
     breaker = CircuitBreaker(open_for=5.0, listeners=[Listener()])
     runtime = VirtualRuntime(start=1.0)
@@ -300,6 +329,20 @@ def test_pybreakers_settings_may_be_assigned(time):
     for name, value in {"fail_max": 0, "reset_timeout": -1.0, "success_threshold": "many"}.items():
         with pytest.raises(ConfigurationError, match=f"{name}="):
             setattr(breaker, name, value)
+
+
+def test_a_breaker_described_earlier_assigns_and_overrules_what_is_in_force(time):
+    first, latest = CircuitBreaker(open_for=1.0), CircuitBreaker(open_for=30.0, consecutive_failures=7)
+    policy_after(first, latest, Balances(0.0))
+    assert (first.fail_max, first.reset_timeout, first.success_threshold) == (7, 30.0, 1)
+    first.fail_max = 2
+    assert (latest.fail_max, latest.reset_timeout) == (2, 30.0)
+    first.shadow()
+    latest.enable()
+    trip(first)
+    with pytest.raises(CircuitOpenError) as caught:
+        latest.call(fine)
+    assert caught.value.retry_after == 30.0
 
 
 # Whom it blames.
@@ -470,3 +513,11 @@ def test_a_template_makes_circuits_of_its_kind():
     circuit = breaker.fresh(draw=lambda: 0.0)
     assert circuit.options == breaker.options
     assert circuit is not breaker.fresh(draw=lambda: 0.0)
+
+
+def test_listeners_may_come_from_an_iterator(time):
+    listener = Listener()
+    breaker = CircuitBreaker(listeners=(it for it in [listener]))
+    breaker.call(fine)
+    assert breaker.listeners == (listener,)
+    assert [what for what, *_ in listener.heard] == ["before_call", "success"]

@@ -131,6 +131,18 @@ def test_failures_do_not_widen_a_slow_start_and_still_count():
     assert [change.state for change in circuit.settle(permit, BAD, now=100.0)] == ["open"]
 
 
+def test_calls_that_hang_hold_their_place_in_a_slow_start():
+    circuit = DeepCircuit(CircuitOptions(slow_start=60.0, slow_after=1.0, minimum_calls=100))
+    circuit.force("half-open", 100.0)
+    circuit.settle(circuit.admit(100.0), GOOD, now=100.0)
+    hung = circuit.admit(100.0)
+    assert isinstance(circuit.admit(105.0), Rejected), "slow by now, and still under way"
+    assert circuit.slow_counts(105.0) == (1, 1)
+    circuit.settle(hung, BAD, now=106.0)
+    assert isinstance(circuit.admit(106.0), Permit)
+    assert isinstance(circuit.admit(106.0), Rejected)
+
+
 def test_the_error_of_a_slow_start_says_so():
     runtime = VirtualRuntime()
     breaker = CircuitBreaker(slow_start=60.0)
@@ -149,7 +161,7 @@ def test_it_starts_at_full_speed_when_new():
     assert all(isinstance(circuit.admit(100.0), Permit) for _ in range(100))
 
 
-# Overruled.
+# Beside what it does more, and overruled.
 
 
 def calls(breaker, runtime, function=int):
@@ -162,6 +174,18 @@ def calls(breaker, runtime, function=int):
 
 def fails():
     raise ConnectionError
+
+
+@pytest.mark.parametrize("deeper", [{"slow_after": 60.0}, {"slow_start": 60.0}, {"shadow": True}], ids=str)
+def test_a_run_of_failures_opens_it_whatever_came_before(deeper):
+    runtime = BlockingOnFakeTime()
+    breaker = CircuitBreaker(consecutive_failures=3, minimum_calls=1000, **deeper)
+    calls(breaker, runtime, fails)
+    assert calls(breaker, runtime) == 0
+    for failures in range(3):
+        assert (breaker.current_state, breaker.fail_counter) == ("closed", failures)
+        calls(breaker, runtime, fails)
+    assert breaker.current_state == "open"
 
 
 def test_forced_open_refuses_until_told_otherwise():

@@ -2,6 +2,7 @@
 
 import threading
 
+import pybreaker
 import pytest
 
 from resilience.core.errors import CircuitOpenError, ConfigurationError
@@ -120,3 +121,12 @@ def test_bad_arguments_are_named():
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert caught.value.argument == argument
+
+
+def test_every_key_has_what_an_iterator_listed():
+    heard = pybreaker.CircuitBreakerListener()
+    keyed = keyed_by_host(exclude=(kind for kind in (ConnectionError,)), listeners=iter([heard]), name="shard")
+    for host in "aabb":
+        trip(keyed, host)
+    assert {key: it.current_state for key, it in keyed.circuits.items()} == {"a": "closed", "b": "closed"}
+    assert {it.listeners for it in keyed.circuits.values()} == {(heard,)}

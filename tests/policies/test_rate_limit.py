@@ -10,6 +10,7 @@ from resilience.core.errors import ConfigurationError, DeadlineExceededError, Ov
 from resilience.pipeline import Pipeline
 from resilience.policies.rate_limit import Bucket, RateLimit, TooMany, Turn
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.cancelling import on_anyio, on_asyncio
@@ -108,9 +109,22 @@ def test_a_turn_that_has_come_is_not_given_back():
     assert turn == Turn(0.0)
     bucket.give_back(turn, 0.0)
     assert bucket.take(0.0, 0.0) == TooMany(1.0)
-    later = bucket.take(0.0, 1.0)
+    later, last = bucket.take(0.0, 1.0), bucket.take(0.0, 2.0)
     bucket.give_back(later, 0.5)
-    assert bucket.take(1.5, 9.0) == Turn(2.0), "a freed turn whose time has passed is gone"
+    assert bucket.take(1.5, 9.0) == Turn(3.0), "a freed turn whose time has passed is gone: somebody goes at 2"
+    assert last == Turn(2.0)
+
+
+def test_the_last_of_the_line_leave_no_trace():
+    bucket = Bucket(1.0, 3)
+    first, second, third = [bucket.take(0.0, 9.0) for _ in range(6)][3:]
+    assert [turn.at for turn in (first, second, third)] == [1.0, 2.0, 3.0]
+    bucket.give_back(second, 0.5)
+    bucket.give_back(third, 0.5)
+    assert bucket.take(0.5, 9.0) == second
+    bucket.give_back(second, 0.5)
+    bucket.give_back(first, 0.5)
+    assert [bucket.take(4.0, 0.0) for _ in range(4)] == [Turn(4.0)] * 3 + [TooMany(1.0)]
 
 
 def test_sixty_four_threads_take_exactly_the_burst():
@@ -154,7 +168,8 @@ async def test_cut_in_the_line(anyio_backend_name, how):
     assert cancelled
     assert suspensions == 2
     assert story.waiting.is_set()
-    assert len(story.limit.bucket._freed) == 1
+    now = ANYIO.now()
+    assert story.limit.bucket.take(now, math.inf).at <= now + 1000.0, "the turn that it had"
 
 
 @pytest.mark.parametrize(

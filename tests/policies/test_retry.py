@@ -751,3 +751,15 @@ def test_a_list_of_nothing_is_shown_as_it_was_given():
     with pytest.raises(ConfigurationError, match="at least one") as caught:
         Retry(on=())
     assert (caught.value.argument, caught.value.value) == ("on", ())
+
+
+def test_what_was_listed_by_an_iterator_stays_listed():
+    listing = Retry(on=(kind for kind in (KeyError, 500)), wait=0)
+    for policy in (listing, listing.sharing(None), copy.copy(listing)):
+        answers = iter([KeyError, None])
+        assert policy.call(lambda answers=answers: raises(next(answers)) or "found") == "found"
+
+
+def raises(kind):
+    if kind is not None:
+        raise kind

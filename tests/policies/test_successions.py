@@ -62,6 +62,22 @@ def test_the_mode_is_that_of_the_new_description():
     assert circuit_after(known, circuit(DeepCircuit)).mode is Mode.NORMAL
 
 
+@pytest.mark.parametrize("mode", [Mode.FORCED_OPEN, Mode.DISABLED])
+@pytest.mark.parametrize("window", [10.0, 20.0])
+def test_what_was_forced_open_or_disabled_begins_closed_and_what_is_to_be_says_so(mode, window):
+    options = CircuitOptions(consecutive_failures=1)
+    for known in (circuit(DeepCircuit), circuit(Circuit)):
+        known.force(OPEN, 0.0)
+        late = known.admit(1.0)
+        overruled = circuit_after(known, DeepCircuit(CircuitOptions(window=window), mode=mode))
+        assert overruled.mode is mode
+        assert overruled.state == (OPEN if mode is Mode.FORCED_OPEN else CLOSED)
+        for made in (Circuit(options), DeepCircuit(options)):
+            again = circuit_after(overruled, made)
+            assert (again.state, again.retry_after(0.0)) == (CLOSED, 0.0)
+            assert again.settle(late, BAD, now=2.0) == ()
+
+
 @pytest.mark.parametrize(("make", "options"), ANEW)
 def test_another_window_or_kind_counts_anew_and_goes_on_with_the_run(make, options):
     known, made = circuit(), circuit(make, **options)

@@ -54,3 +54,19 @@ def test_a_pause_fills_the_bucket_to_the_burst(rate, burst):
         pass
     later = 100.0 + burst / rate + 1.0
     assert sum(isinstance(bucket.take(later, 0.0), Turn) for _ in range(20)) == burst
+
+
+@given(
+    st.sampled_from([0.5, 1.0, 3.0, 10.0]),
+    st.integers(1, 5),
+    st.integers(0, 40).flatmap(lambda many: st.permutations(range(many))),
+)
+def test_when_the_whole_line_has_given_up_a_pause_fills_the_bucket_all_the_same(rate, burst, order):
+    bucket = Bucket(rate, burst)
+    while not isinstance(bucket.take(100.0, 0.0), TooMany):
+        pass
+    line = [bucket.take(100.0, 1e9) for _ in order]
+    for number in order:
+        bucket.give_back(line[number], 100.0)
+    later = 100.0 + burst / rate + 1e-6
+    assert sum(isinstance(bucket.take(later, 0.0), Turn) for _ in range(20)) == burst

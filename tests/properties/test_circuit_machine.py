@@ -177,6 +177,9 @@ class CircuitMachine(RuleBasedStateMachine):
         assert [t.state for t in transitions] == ([state] if changed else [])
         if changed:
             self.trip() if state is OPEN else self.enter(state)
+        elif state is OPEN:
+            wait = min(self.options.open_for, SOLE_MAX_OPEN) if self.sole else self.options.open_for
+            self.until = max(self.until, self.now + wait)
 
     @rule(sole=st.booleans())
     def replicas_come_and_go(self, sole):

@@ -1,9 +1,11 @@
 """The deep circuit as a state machine: what it says it would do it does, modes hold, slow calls are seen in time."""
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from resilience.core.outcome import BAD, GOOD, UNKNOWN
+from resilience.policies.circuit import Circuit
 from resilience.policies.deep_circuit import DeepCircuit, Mode
 from resilience.policies.permits import CircuitOptions, Rejected
 
@@ -97,3 +99,32 @@ class DeepCircuitMachine(RuleBasedStateMachine):
 
 
 TestDeepCircuit = DeepCircuitMachine.TestCase
+
+
+STEPS = st.tuples(
+    st.sampled_from([0.0, 0.1, 1.0, 3.0]),  # seconds that pass
+    st.booleans(),  # ask for a permit
+    st.sampled_from([None, None, GOOD, BAD, BAD, UNKNOWN]),  # how an earlier call ends, if one does
+    st.integers(0, 1000),  # which
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_where_nothing_is_slow_it_opens_and_closes_as_the_plain_machine_does(steps):
+    options = CircuitOptions(minimum_calls=6, consecutive_failures=3, probes=2)
+    both = Circuit(options, draw=lambda: 0.0), DeepCircuit(options, draw=lambda: 0.0)
+    now, flying = 1000.0, []
+    for seconds, asks, verdict, which in steps:
+        now += seconds
+        if asks:
+            permits = [circuit.admit(now) for circuit in both]
+            refused = [isinstance(permit, Rejected) for permit in permits]
+            assert refused[0] == refused[1]
+            if not refused[0]:
+                flying.append(permits)
+        if verdict is not None and flying:
+            permits = flying.pop(which % len(flying))
+            told = [circuit.settle(permit, verdict, now=now) for circuit, permit in zip(both, permits, strict=True)]
+            assert told[0] == told[1]
+        assert both[0].state == both[1].state
+        assert both[0].failures_in_a_row == both[1].failures_in_a_row
