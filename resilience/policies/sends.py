@@ -6,6 +6,7 @@ Whoever has lost is cut and not waited for; what it still brings is dropped wher
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -249,7 +250,8 @@ class Sends:
                 call.abandon(branch.call)
         for branch in self._branches:
             if branch is not taken and isinstance(branch.outcome, Ok) and call.discard is not None:
-                call.runtime.start(partial(_discard, branch.call, branch.outcome))
+                with suppress(RuntimeError):  # no more threads: what it holds goes when it is collected
+                    call.runtime.start(partial(_discard, branch.call, branch.outcome))
         call.verdict, call.why, call.covered = taken.call.verdict, taken.call.why, taken.call.covered
         call.stopped_for = taken.call.stopped_for
         if isinstance(call, RoutedCall):

@@ -772,3 +772,13 @@ def test_a_second_send_that_cannot_be_started_is_done_without():
         runtime.advance(1.0)
     assert isinstance(task.error, VirtualCancelled)
     assert script.cut == [1]
+
+
+def test_a_spare_reply_that_cannot_be_dropped_does_not_take_the_place_of_the_answer():
+    runtime = NoMoreThreads()
+    runtime.left = 2
+    busy = Busy()
+    with on(runtime):
+        pipeline = Pipeline(Replies(runtime), Hedge(after=0.05))
+        assert runtime.run(lambda: pipeline.acall(Script(runtime, (0.1, busy), (0.2, "reply")))) == "reply"
+    assert runtime.left == 0
