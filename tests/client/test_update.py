@@ -307,6 +307,72 @@ def test_a_mistake_changes_nothing(arguments, argument):
         assert_attempts(client.get(URL), [503, 503, 503])
 
 
+class Nowhere:
+    """A resolver that knows of nothing."""
+
+    async def resolve(self, target, /, *, deadline):
+        raise NotImplementedError
+
+    def immediate(self, target, /):
+        raise LookupError(target.host)
+
+
+def test_a_mistake_for_one_of_several_transports_changes_nothing_at_any():
+    other = resilience.Transport(transport=Script([], then=200), defaults=ONE)
+    with (
+        virtual(),
+        resilience.Client(transport=Script([], then=503), defaults=TWO, mounts={"http://other": other}) as client,
+    ):
+        client.get(URL)
+        client.get("http://other.internal")
+        client.get("http://other")
+        before = client.status(), client.describe()
+        with pytest.raises(resilience.ConfigurationError, match="LookupError: other") as caught:
+            client.update(services={"web.internal": ONE, "other": resilience.Service(discovery=Nowhere())})
+        assert caught.value.argument == "services['other:80']"
+        assert (client.status(), client.describe()) == before
+        assert_attempts(client.get(URL), [503, 503, 503])
+        client.update(services={"web.internal": ONE, "other": TWO})
+        assert_attempts(client.get(URL), [503])
+
+
+@pytest.mark.parametrize("discovery", [TWO.discovery, resilience.Static([B, C])])
+def test_a_balancer_that_cannot_balance_these_endpoints_changes_nothing(discovery):
+    class Few(resilience.RoundRobin):
+        def update(self, endpoints):
+            if len(endpoints) > 1:
+                raise RuntimeError("too many")
+
+        def fresh(self, **_):
+            return Few()
+
+    service = resilience.Service(discovery=discovery, balancer=Few())
+    with virtual(), resilience.Client(transport=Script([], then=503), defaults=TWO) as client:
+        client.get("http://first.internal")
+        client.get(URL)
+        before = client.status(), client.describe()
+        with pytest.raises(resilience.ConfigurationError, match="too many") as caught:
+            client.update(services={"web.internal": service}, defaults=ONE)
+        assert caught.value.argument == f"services['{NAME}']"
+        assert (client.status(), client.describe()) == before
+
+
+def test_what_copies_have_to_spend_is_not_changed_by_an_update_that_is_refused():
+    def mirror(rate):
+        budget = resilience.RetryBudget(0.0, min_per_second=rate, ttl=1.0)
+        return resilience.Route(to="shadow.internal", mirror=True, budget=budget)
+
+    script = Script([], then=200)
+    with virtual() as clock, resilience.Client(transport=script, defaults=ONE, routes=[mirror(1.0)]) as client:
+        client.get(URL)
+        with pytest.raises(resilience.ConfigurationError):
+            client.update(defaults="fast", routes=[mirror(50.0)])
+        for _ in range(5):
+            client.get(URL)
+        clock.advance(0.5)
+        assert len(script.sent) == 6 + 1
+
+
 def test_nothing_given_changes_nothing():
     with virtual(), resilience.Client(transport=Script([], then=200), defaults=TWO) as client:
         client.get(URL)
