@@ -300,8 +300,23 @@ class TestEnvironment:
         assert found.defaults.retry.max_attempts == 4
 
     @pytest.mark.parametrize(
+        ("name", "word"),
+        [("xn--caf-dma.internal", "XN_CAF_DMA_INTERNAL"), ("[::1]:80", "1_80"), ("caf\u00e9.internal", "CAF_INTERNAL")],
+    )
+    def test_signs_become_one_underscore_however_many_they_are(self, file, name, word):
+        environment = {f"RESILIENCE__SERVICES__{word}__MAX_IN_FLIGHT": "7"}
+        assert load(file(f'[services."{name}"]'), environment=environment).services[name].max_in_flight == 7
+
+    def test_a_variable_for_two_services_is_refused(self, file):
+        text = '[services."web.internal"]\n[services."web-internal"]'
+        told = str(problems(file(text), environment={"RESILIENCE__SERVICES__WEB_INTERNAL__RETRY": "false"}))
+        assert "one key: 'web.internal' and 'web-internal' are spelled alike here" in told
+
+    @pytest.mark.parametrize(
         ("variable", "value", "told"),
         [
+            ("RESILIENCE__PIPELINES__PAYMENTS__\u0660__SECONDS", "1", "joined by two underscores"),
+            (f"RESILIENCE__PIPELINES__PAYMENTS__{'9' * 5000}__SECONDS", "1", "joined by two underscores"),
             (
                 "RESILIENCE__DEFAULTS__RETRY__MAX_ATTEMPTS",
                 "0",
