@@ -6,8 +6,12 @@ import math
 from datetime import timedelta
 from inspect import isroutine
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from resilience.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def seconds(argument: str, value: object, /, *, zero: bool = False, infinite: bool = False) -> float:
@@ -32,6 +36,15 @@ def share(argument: str, value: object, /, *, zero: bool = False) -> float:
     if not (0 < number <= 1 or (zero and number == 0)):
         raise ConfigurationError(argument, value, f"a number {'from 0' if zero else 'above 0'} up to 1")
     return number
+
+
+def ranged(argument: str, value: object, expected: str, within: Callable[[float], bool], /) -> None:
+    """Raise ConfigurationError unless the value is a number, and `within` its range; NaN is in none.
+
+    True and False are numbers, and so is a Fraction. A Decimal is not: it does not go together with floats.
+    """
+    if not isinstance(value, Real) or not within(value):  # type: ignore[arg-type]
+        raise ConfigurationError(argument, value, expected)
 
 
 def number(argument: str, value: object, expected: str, /) -> float:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from resilience.core.errors import require
 from resilience.core.tally import Tally
+from resilience.core.units import ranged
 from resilience.core.units import seconds as in_seconds
 
 _SLICES = 10
@@ -104,8 +104,8 @@ class RetryBudget:
 
     def __post_init__(self) -> None:
         """Check the numbers and open the balance."""
-        require("ratio", self.ratio, "a number from 0 to 1000", lambda ratio: 0 <= ratio <= 1000)  # noqa: PLR2004
-        require("min_per_second", self.min_per_second, "a number from 0 to 1e6", lambda rate: 0 <= rate <= 1e6)  # noqa: PLR2004
+        ranged("ratio", self.ratio, "a number from 0 to 1000", lambda ratio: 0 <= ratio <= 1000)  # noqa: PLR2004
+        ranged("min_per_second", self.min_per_second, "a number from 0 to 1e6", lambda rate: 0 <= rate <= 1e6)  # noqa: PLR2004
         object.__setattr__(self, "ttl", in_seconds("ttl", self.ttl))
         object.__setattr__(self, "state", Budget(self))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError, require
 from resilience.core.units import whole
+from resilience.policies.matching import several
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from resilience.core.call import Call
     from resilience.core.ports import Proceed
@@ -172,19 +172,15 @@ def _has_body(status: int) -> bool:
 
 def _statuses(value: object) -> frozenset[int]:
     argument, expected = "status", f"statuses from {_LOWEST} to {_HIGHEST}: a number, a range, or several"
-    found = {value} if isinstance(value, int) else set(cast("Iterable[Any]", value)) if _listed(value) else set[Any]()
-    if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):
+    found = cast("tuple[int, ...]", (value,) if isinstance(value, int) else several(value) or ())
+    if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(argument, value, expected)
     return frozenset(found)
 
 
 def _types(value: object) -> tuple[str, ...]:
     argument, expected = "content_type", "media types such as 'application/json' or 'text/*'"
-    found = (value,) if isinstance(value, str) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
+    found = (value,) if isinstance(value, str) else several(value) or ()
     if not found or not all(isinstance(it, str) and "/" in it for it in found):
         raise ConfigurationError(argument, value, expected)
     return tuple(it.lower() for it in cast("tuple[str, ...]", found))
-
-
-def _listed(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)

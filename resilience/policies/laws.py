@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from resilience.core.errors import require
+from resilience.core.units import ranged, share, whole
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import share, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Aimd:
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_bounds(self.initial, self.least, self.most)
-        require("backoff", self.backoff, "a number from 0.5, below 1", lambda it: 0.5 <= it < 1)  # noqa: PLR2004
+        ranged("backoff", self.backoff, "a number from 0.5, below 1", lambda it: 0.5 <= it < 1)  # noqa: PLR2004
         object.__setattr__(self, "slow", in_seconds("slow", self.slow))
 
     def begin(self) -> AimdLimit:
@@ -117,7 +117,7 @@ class Gradient2:
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_bounds(self.initial, self.least, self.most)
-        require("tolerance", self.tolerance, "a number from 1 to 100", lambda it: 1 <= it <= 100)  # noqa: PLR2004
+        ranged("tolerance", self.tolerance, "a number from 1 to 100", lambda it: 1 <= it <= 100)  # noqa: PLR2004
         share("smoothing", self.smoothing)
         whole("queue", self.queue, least=0)
         object.__setattr__(self, "window", in_seconds("window", self.window))

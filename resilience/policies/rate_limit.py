@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import OverloadedError, require
+from resilience.core.units import ranged, whole
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import whole
 from resilience.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class Bucket:
 class RateLimit(Policy):
     """Let at most `rate` calls per second through, on average, and `burst` at once.
 
-    `rate`: above 0, up to 1e6. `burst`: tokens that pile up while nobody calls (from 1; one second's worth). `wait`:
-    seconds a call may wait for its turn (from 0; 0: none), never beyond its deadline. A call that is cut while it waits
-    gives its turn back.
+    `rate`: above 0, up to 1e6. `burst`: tokens that pile up while nobody calls (from 1 to 1e15; one second's worth).
+    `wait`: seconds a call may wait for its turn (from 0; 0: none), never beyond its deadline. A call that is cut while
+    it waits gives its turn back.
 
     Raises :class:`OverloadedError`, with nothing sent and `retry_after` set, when the turn would come too late; and
     ConfigurationError.
@@ -94,8 +94,9 @@ class RateLimit(Policy):
 
     def __post_init__(self) -> None:
         """Check the numbers and fill the bucket."""
-        require("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
+        ranged("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
         burst = max(1, math.floor(self.rate)) if self.burst is None else whole("burst", self.burst)
+        require("burst", burst, "a whole number from 1 to 1e15", lambda it: it <= 1e15)  # noqa: PLR2004
         object.__setattr__(self, "burst", burst)
         object.__setattr__(self, "wait", in_seconds("wait", self.wait, zero=True, infinite=True))
         object.__setattr__(self, "bucket", Bucket(self.rate, burst))
@@ -123,5 +124,5 @@ class RateLimit(Policy):
         return await proceed(call)
 
 
-def _rate(value: Any) -> bool:  # noqa: ANN401
+def _rate(value: float) -> bool:
     return not isinstance(value, bool) and 0 < value <= 1e6  # noqa: PLR2004

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import OverloadedError, RejectedError, require
 from resilience.core.outcome import UNKNOWN, Blame, Err, Ok
+from resilience.core.units import ranged, share
 from resilience.core.units import seconds as in_seconds
-from resilience.core.units import share
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_bare, judge_cut
 
@@ -107,7 +107,7 @@ class Throttle(Policy):
 
     def __post_init__(self) -> None:
         """Check the numbers and begin with a clean slate."""
-        require("k", self.k, "a number above 1, up to 100", lambda k: not isinstance(k, bool) and 1 < k <= 100)  # noqa: PLR2004
+        ranged("k", self.k, "a number above 1, up to 100", lambda k: not isinstance(k, bool) and 1 < k <= 100)  # noqa: PLR2004
         window = in_seconds("window", self.window)
         object.__setattr__(self, "window", window)
         require("most", share("most", self.most), "a number above 0, below 1", lambda most: most < 1)
