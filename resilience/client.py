@@ -90,7 +90,11 @@ class _Told:
         old description. Raises ConfigurationError for whatever is wrong, and then changes nothing.
         """
         routing = None if routes is None else Routes(routes).listed
-        for ours in self._ours():
+        every = self._ours()
+        if len(every) > 1:  # what one of them refuses must not be in force at another
+            for ours in every:
+                ours._rehearse(services, defaults)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        for ours in every:
             ours.update(services=services, defaults=defaults, routes=routing)
 
     def describe(self) -> Description:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from resilience.core.errors import ConfigurationError
+from resilience.core.errors import ConfigurationError, require
 from resilience.pipeline import Pipeline
 from resilience.policies.policy import Policy
 from resilience.policies.successions import Balances, policies_after
@@ -29,6 +29,8 @@ class NamedPipeline(Policy):
     __slots__ = ("_chains", "current", "name")
 
     def __init__(self, name: str, current: Pipeline) -> None:
+        _name(name, "name")
+        require("current", current, "a Pipeline", lambda it: isinstance(it, Pipeline))
         self.name = name
         self.current = current
         """What goes under the name now."""
@@ -113,9 +115,9 @@ class Registry:
                     named.current = Pipeline(*policies_after(flat(named.current), flat(pipeline), balances))
 
 
-def _name(name: object) -> str:
+def _name(name: object, argument: str = "pipelines") -> str:
     if not isinstance(name, str) or not name:
-        argument, expected = "pipelines", "names that are strings, and not empty"
+        expected = "names that are strings, and not empty"
         raise ConfigurationError(argument, name, expected)
     return name
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from resilience.balancing.sampling import Sample
 from resilience.balancing.tiers import by_tier, search, weight_of
+from resilience.core.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ class LeastRequest:
     __slots__ = ("_draw", "_tiers")
 
     def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
+        require("draw", draw, "a function that returns numbers in [0, 1)", callable)
         self._draw = draw
         self._tiers: tuple[Sample, ...] = ()
 

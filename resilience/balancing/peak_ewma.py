@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from resilience.balancing.sampling import Sample
 from resilience.balancing.tiers import by_tier, search, weight_of
+from resilience.core.errors import require
 from resilience.core.outcome import Blame
 from resilience.core.units import seconds as in_seconds
 
@@ -93,6 +94,7 @@ class PeakEwma:
         self.decay = in_seconds("decay", decay)
         self.penalty = in_seconds("penalty", penalty)
         self.default_latency = in_seconds("default_latency", default_latency)
+        require("draw", draw, "a function that returns numbers in [0, 1)", callable)
         self._draw = draw
         self._tiers: tuple[Sample, ...] = ()
         self._estimates: dict[Endpoint, Estimate] = {}

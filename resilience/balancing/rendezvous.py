@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 from resilience.balancing.ranking import Ranking
 from resilience.balancing.round_robin import RoundRobin
 from resilience.balancing.tiers import by_tier, search
 from resilience.core.errors import ConfigurationError
+from resilience.core.propagation import header_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,15 +109,16 @@ def _check(header: object, cookie: object, key: object, bounded_load: object) ->
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
         raise ConfigurationError(given[1], sources[given[1]], f"None, because {given[0]} is given: at most one of them")
-    for argument in ("header", "cookie"):
-        value = sources[argument]
-        if value is not None and not (isinstance(value, str) and value.strip()):
-            raise ConfigurationError(argument, value, "a name")
+    if header is not None:
+        header_name("header", header)
+    if cookie is not None and not (isinstance(cookie, str) and cookie.strip()):
+        argument, expected = "cookie", "a name"
+        raise ConfigurationError(argument, cookie, expected)
     if key is not None and not callable(key):
         argument, expected = "key", "a function of the request that returns a string or None"
         raise ConfigurationError(argument, key, expected)
     # not (… >= 1) instead of … < 1: NaN is refused too.
     number = isinstance(bounded_load, int | float) and not isinstance(bounded_load, bool)
-    if not number or not bounded_load >= 1:  # type: ignore[operator]  # a number by the line above
+    if not number or not (1 <= bounded_load <= sys.float_info.max or bounded_load == math.inf):  # type: ignore[operator]  # a number by the line above
         argument, expected = "bounded_load", "a number from 1, or math.inf"
         raise ConfigurationError(argument, bounded_load, expected)

@@ -6,7 +6,9 @@ the balancer, and a slot given back.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from resilience.balancing.bounds import at_the_earliest, bound_until, open_to
 from resilience.balancing.picking import Picking
@@ -34,10 +36,24 @@ class Room(Picking):
     renewal: Callable[[RoutedCall], Awaitable[None]] | None = None
     """Waits a moment for the addresses such a dial has made somebody ask for; None where nobody can be asked."""
 
+    _earlier: WeakSet[Room] | None = None
+    """Rooms of the same service under its old descriptions, in which calls are still under way."""
+
     def follow(self, other: Room) -> None:
         """Count on from another room of the same service, and settle what was abandoned there."""
         self.attempts, self.streams, self.outage = other.attempts, other.streams, other.outage
         self._abandoned = other._abandoned
+        self._earlier = WeakSet(other._earlier or ())
+        self._earlier.add(other)
+
+    def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """Take over a new set of endpoints; calls under way in earlier rooms go on with it."""
+        super().update(endpoints)
+        for room in self._earlier or ():
+            if room.balancer is not self.balancer:
+                with suppress(Exception):  # a balancer of somebody's that is out of force: it keeps its old set
+                    room.balancer.update(endpoints)
+            room.endpoints = self.endpoints
 
     # The filter.
 

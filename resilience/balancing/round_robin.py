@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from resilience.balancing.rotation import Rotation
 from resilience.balancing.schedule import Schedule
 from resilience.balancing.tiers import by_tier, search
+from resilience.core.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ class RoundRobin:
     __slots__ = ("_draw", "_known", "_lock", "_state", "_tiers")
 
     def __init__(self, *, draw: Callable[[], float] = random.random) -> None:
+        require("draw", draw, "a function that returns numbers in [0, 1)", callable)
         self._draw = draw
         self._lock = threading.Lock()
         self._known: tuple[tuple[Endpoint, ...], list[int], list[float]] = ((), [], [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from resilience.balancing.tiers import search, weight_of
 from resilience.balancing.wrapping import Wrapping, copied
 from resilience.core.chance import fixed
+from resilience.core.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -54,6 +55,8 @@ class Spread(Wrapping, ABC):
     second tier, all of high numbers, would all begin in its last zone."""
 
     def __init__(self, inner: Balancer, draw: Callable[[], float]) -> None:
+        require("inner", inner, "a balancer: an object with `pick`", lambda it: callable(getattr(it, "pick", None)))
+        require("draw", draw, "a function that returns numbers in [0, 1)", callable)
         super().__init__(inner)
         self.draw = draw
         self.pick: Pick = inner.pick  # with one group nothing stands in between

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resilience.config.problems import printable
 from resilience.http.doubts import doubts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from resilience.config.lines import Path
     from resilience.config.load import Configuration
@@ -27,7 +28,7 @@ class Doubt:
     def __str__(self) -> str:
         """Return ``file:line: service: warning``."""
         place = self.source if self.line is None else f"{self.source}:{self.line}"
-        return f"{place}: {self.about}: {self.warning}"
+        return f"{place}: {printable(self.about)}: {self.warning}"
 
 
 def doubts_of(configuration: Configuration) -> tuple[Doubt, ...]:
@@ -37,23 +38,33 @@ def doubts_of(configuration: Configuration) -> tuple[Doubt, ...]:
 
 
 def _all(configuration: Configuration) -> Iterator[Doubt]:
-    source = configuration.source
+    keys = _keys(configuration)
+
+    def doubt(table: Path, about: str, warning: str) -> Doubt:
+        return Doubt(configuration.source, _line(configuration, table, keys.get(table, ()), warning), about, warning)
+
     for warning in doubts(configuration.defaults, None):
-        yield Doubt(source, _line(configuration, ("defaults",), warning), "defaults", warning)
+        yield doubt(("defaults",), "defaults", warning)
     for name, service in configuration.services.items():
         for warning in doubts(service, None):
-            yield Doubt(source, _line(configuration, ("services", name), warning), name, warning)
+            yield doubt(("services", name), name, warning)
     for name, pipeline in configuration.pipelines.items():
         for warning in pipeline.describe().warnings:
-            yield Doubt(source, _line(configuration, ("pipelines", name), warning), name, warning)
+            yield doubt(("pipelines", name), name, warning)
 
 
-def _line(configuration: Configuration, table: Path, warning: str) -> int | None:
+def _keys(configuration: Configuration) -> Mapping[Path, list[tuple[str, int]]]:
+    """Return the keys in each table that warnings are about, with their lines."""
+    found: dict[Path, list[tuple[str, int]]] = {}
+    for path, line in configuration.lines.items():
+        table = path[:1] if path[0] == "defaults" else path[:2]
+        if len(path) > len(table):
+            found.setdefault(table, []).append((str(path[-1]), line))
+    return found
+
+
+def _line(configuration: Configuration, table: Path, keys: Iterable[tuple[str, int]], warning: str) -> int | None:
     """Return the line of the key that the warning names first, where the table has one; else that of the table."""
     words = {word: place for place, word in reversed(list(enumerate(re.findall(r"\w+", warning))))}
-    named = [
-        (words[str(path[-1])], line)
-        for path, line in configuration.lines.items()
-        if path[: len(table)] == table and len(path) > len(table) and str(path[-1]) in words
-    ]
+    named = [(words[key], line) for key, line in keys if key in words]
     return min(named)[1] if named else configuration.line(*table)

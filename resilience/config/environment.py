@@ -34,9 +34,13 @@ def overridden(
         path: list[str | int] = []
         inside: Any = result
         for number, word in enumerate(words):
-            key = _key(inside, word)
-            if key is None or not word:
+            keys = _keys(inside, word)
+            if not keys or not word:
                 raise _refusal(variable, words, "a variable for a key of the file, its parts joined by two underscores")
+            key = keys[0]
+            if len(keys) > 1:
+                same = " and ".join(map(repr, keys))
+                raise _refusal(variable, words, f"a variable for one key: {same} are spelled alike here")
             if path == ["services"] and key not in inside:
                 known = ", ".join(inside) or "none"
                 raise _refusal(variable, words, f"a service that is in the file ({known}); or give all of them as JSON")
@@ -49,18 +53,18 @@ def overridden(
     return result, names
 
 
-def _key(inside: Any, word: str) -> str | int | None:  # noqa: ANN401 - a table, a list, or no place for a key
+def _keys(inside: Any, word: str) -> Sequence[str | int]:  # noqa: ANN401 - a table, a list, or no place for a key
+    """Return the keys that a word stands for: one, or none, or several that are spelled alike."""
     if isinstance(inside, list):
-        number = int(word) if word.isdecimal() else -1
-        return number if 0 <= number < len(cast("Sequence[Any]", inside)) else None
+        places = range(len(cast("Sequence[Any]", inside)))
+        return [place for place in places if word == str(place)]
     if not isinstance(inside, dict):
-        return None
-    same = [key for key in cast("Mapping[str, Any]", inside) if _plain(key) == _plain(word)]
-    return same[0] if same else word.lower()
+        return ()
+    return [key for key in cast("Mapping[str, Any]", inside) if _plain(key) == _plain(word)] or [word.lower()]
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "_", text.lower())
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def variable_of(path: Path, lines: Mapping[Path, int], names: Mapping[Path, str]) -> tuple[str, Path] | None:

@@ -22,17 +22,22 @@ _LONG = {  # of up to five quotes at the end the last three are the end
     '"': re.compile(r'"""(?:\\.|[^\\])*?"{3,5}', re.DOTALL),
     "'": re.compile(r"'''.*?'{3,5}", re.DOTALL),
 }
-_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+"""All other letters stand for themselves, but for these two, which have so many digits after them."""
+_DIGITS = {"u": 4, "U": 8}
 
 
-def lines_of(text: str, *, toml: bool) -> Mapping[Path, int]:
-    """Return the line of each key and list item, counted from 1; of a table, the line that opens it."""
+def lines_of(text: str, *, toml: bool) -> tuple[Mapping[Path, int], Mapping[Path, int]]:
+    """Return the line of each key and list item, counted from 1; of a table, the line that opens it.
+
+    And, of JSON, the line of each key that stands in its object already.
+    """
     scan = _Scan(text)
     if toml:
         scan.toml()
-    else:
-        scan.value(())
-    return scan.found
+        return scan.found, {}
+    scan.value(())
+    return scan.found, scan.again
 
 
 def nearest(found: Mapping[Path, int], path: Path) -> int | None:
@@ -45,11 +50,16 @@ class _Scan:
         self.text = text
         self.at = 0
         self.found: dict[Path, int] = {}
+        self.again: dict[Path, int] = {}
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._counted: dict[Path, int] = {}
 
     def note(self, path: Path, at: int) -> None:
-        self.found.setdefault(path, bisect.bisect_right(self._starts, at))
+        line = bisect.bisect_right(self._starts, at)
+        if path not in self.found:
+            self.found[path] = line
+        elif not any(path[:length] in self.again for length in range(1, len(path) + 1)):
+            self.again[path] = line
 
     def skip(self) -> str:
         """Go to what comes next, and return its first character."""
@@ -149,9 +159,18 @@ class _Scan:
         while self.at < len(self.text) and self.text[self.at] != quote:
             if self.text[self.at] == "\\" and quote == '"':
                 self.at += 1
-                found.append(_ESCAPES.get(self.text[self.at], "?"))
+                found.append(self.escaped())
             else:
                 found.append(self.text[self.at])
             self.at += 1
         self.at += 1
-        return "".join(found)
+        # JSON has two escapes for one sign beyond the first 65,536.
+        return "".join(found).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+    def escaped(self) -> str:
+        letter = self.text[self.at]
+        digits = _DIGITS.get(letter, 0)
+        if not digits:
+            return _ESCAPES.get(letter, letter)
+        self.at += digits
+        return chr(int(self.text[self.at - digits + 1 : self.at + 1], 16))

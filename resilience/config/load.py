@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -14,19 +16,17 @@ from pydantic import ValidationError
 
 from resilience.config.environment import meant_as_json, overridden, variable_of
 from resilience.config.lines import lines_of, nearest
-from resilience.config.model import FilePart, ServicePart
-from resilience.config.problems import ConfigurationFileError, Problem, followed, of_validation
-from resilience.config.values import ObjectPart
+from resilience.config.model import FilePart
+from resilience.config.problems import ONCE, ConfigurationFileError, Problem, followed, of_validation
 from resilience.core.errors import ConfigurationError
 from resilience.http.origins import checked_name
-from resilience.http.service import Service
 from resilience.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from os import PathLike
-
     from resilience.config.lines import Path
+    from resilience.http.service import Service
+
+_WHOLE = "an object with services, defaults, pipelines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ class Configuration:
 
 
 def load(
-    file: str | PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None, prefix: str = "RESILIENCE"
+    file: str | os.PathLike[str] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    prefix: str = "RESILIENCE",
 ) -> Configuration:
     """Read a configuration: from a ``.toml`` or ``.json`` file, then from `environment` (``os.environ``), which wins.
 
@@ -59,6 +62,10 @@ def load(
     lines: Mapping[Path, int] = {}
     source = "the environment" if file is None else str(file)
     names: Mapping[Path, str] = {}
+    if file is not None and not isinstance(file, str | os.PathLike):
+        raise ConfigurationError("file", file, "the path of a .toml or .json file, or None")  # noqa: EM101 - the argument's name
+    if environment is not None and not isinstance(environment, Mapping):
+        raise ConfigurationError("environment", environment, "a mapping such as os.environ, or None")  # noqa: EM101
     with followed(source):
         if file is not None:
             data, lines = _read(FilePath(file))
@@ -78,6 +85,8 @@ def parse(
 
     `source`, `lines` and `names` say where the data come from: a file, its lines, variables by the path they set.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigurationFileError([Problem(source, None, (), None, _WHOLE)])
     with followed(source):
         return _parsed(data, source, lines or {}, names or {})
 
@@ -99,65 +108,29 @@ def _parsed(
         file = FilePart.model_validate(dict(data))
     except ValidationError as error:
         found = of_validation(error, data)
+    found += _misnamed(data.get("services"))
     if found:  # raised out here, without the cause: pydantic's own words show what may be a secret
-        raise ConfigurationFileError([problem(*each) for each in found])
-    problems: list[Problem] = []
-    defaults = _service(Service(), file.defaults, ("defaults",), problems, problem)
-    services = {
-        name: _service(defaults, part, ("services", name), problems, problem) for name, part in file.services.items()
-    }
-    problems += _misnamed(file.services, problem)
-    pipelines = {
-        name: _pipeline(
-            [(stage, ("pipelines", name, number)) for number, stage in enumerate(stages)], problems, problem
-        )
-        for name, stages in file.pipelines.items()
-    }
-    if problems:
-        raise ConfigurationFileError(problems)
+        raise ConfigurationFileError(sorted((problem(*each) for each in found), key=lambda it: it.line or 0))
+    defaults: Service = file.defaults.make()
+    services = {name: replace(defaults, **part.options()) for name, part in file.services.items()}
+    pipelines = {name: Pipeline(*(stage.make() for stage in stages)) for name, stages in file.pipelines.items()}
     return Configuration(MappingProxyType(services), defaults, MappingProxyType(pipelines), source, lines)
 
 
-def _service(base: Service, part: ServicePart, path: Path, problems: list[Problem], problem: Any) -> Service:  # noqa: ANN401
-    before = len(problems)
-    options = {
-        name: _made(value, (*path, name), problems, problem) if isinstance(value, ObjectPart) else value
-        for name, value in part.given().items()
-    }
-    if len(problems) > before:
-        return base
-    try:
-        return replace(base, **options)
-    except ConfigurationError as error:
-        problems.append(problem((*path, error.argument), error.value, error.expected))
-        return base
-
-
-def _pipeline(stages: list[tuple[Any, Path]], problems: list[Problem], problem: Any) -> Pipeline:  # noqa: ANN401
-    made = [_made(stage, path, problems, problem) for stage, path in stages]
-    return Pipeline(*(policy for policy in made if policy is not None))
-
-
-def _made(part: Any, path: Path, problems: list[Problem], problem: Any) -> Any:  # noqa: ANN401 - a part, its object
-    try:
-        return part.make()
-    except ConfigurationError as error:
-        problems.append(problem((*path, error.argument), error.value, error.expected))
-        return None
-
-
-def _misnamed(services: Mapping[str, ServicePart], problem: Any) -> list[Problem]:  # noqa: ANN401
-    found: list[Problem] = []
+def _misnamed(services: object) -> list[tuple[Path, object, str]]:
+    found: list[tuple[Path, object, str]] = []
     seen: dict[str, str] = {}
-    for name in services:
+    for name in cast("Mapping[object, object]", services) if isinstance(services, Mapping) else ():
+        if not isinstance(name, str):  # that is told already
+            continue
         try:
             key = checked_name(name)
         except ConfigurationError as error:
             # The name as the error shows it: somebody may have put a URL here, and a password into it.
-            found.append(problem(("services", str(error.value)), error.value, error.expected))
+            found.append((("services", str(error.value)), error.value, error.expected))
             continue
         if key in seen:
-            found.append(problem(("services", name), name, f"another name than {seen[key]!r}, which is the same"))
+            found.append((("services", name), name, f"another name than {seen[key]!r}, which is the same"))
         seen[key] = name
     return found
 
@@ -170,18 +143,33 @@ def _read(path: FilePath) -> tuple[dict[str, Any], Mapping[Path, int]]:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before it
         data: Any = tomllib.loads(text) if toml else json.loads(text)
         if isinstance(data, dict):
-            return cast("dict[str, Any]", data), lines_of(text, toml=toml)
-        problem = Problem(str(path), 1, (), None, "an object with services, defaults, pipelines")
+            found, again = lines_of(text, toml=toml)
+            _refuse_again(str(path), found, again)
+            return cast("dict[str, Any]", data), found
+        problem = Problem(str(path), 1, (), None, _WHOLE)
     except OSError as error:
         what = f"a file that can be read ({error.strerror or error})"
         raise ConfigurationFileError([Problem(str(path), None, (), path.name, what)]) from error
     except UnicodeDecodeError:
         problem = Problem(str(path), None, (), path.name, "text in UTF-8")
+    except ConfigurationFileError:
+        raise
     except ValueError as error:
         line, told = _where(error)
         problem = Problem(str(path), line, (), None, f"valid {'TOML' if toml else 'JSON'}: {told}")
     # Raised out here, without the cause: the parsers' errors hold the whole text, and there may be secrets in it.
     raise ConfigurationFileError([problem])
+
+
+def _refuse_again(source: str, found: Mapping[Path, int], again: Mapping[Path, int]) -> None:
+    """Refuse keys that stand twice in JSON: only the last would count, without a word. TOML's parser does it itself."""
+    if again:
+        raise ConfigurationFileError(
+            [
+                Problem(source, line, key, None, f"{ONCE}: it stands in line {found[key]}, too")
+                for key, line in again.items()
+            ]
+        )
 
 
 def _where(error: ValueError) -> tuple[int | None, str]:

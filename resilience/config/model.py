@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -12,10 +12,20 @@ from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
 from resilience.config import parts, stages
-from resilience.config.values import ObjectPart, Part, Seconds, by_kind, off
+from resilience.config.values import (
+    EndlessSeconds,
+    EndlessSecondsFromZero,
+    ObjectPart,
+    Part,
+    Seconds,
+    SecondsFromZero,
+    by_kind,
+    off,
+)
 from resilience.discovery.auto import Auto
 from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
+from resilience.http.service import Service
 
 
 class AutoPart(ObjectPart):
@@ -37,9 +47,9 @@ class DnsPart(ObjectPart):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     record: Literal["auto", "A", "AAAA", "SRV"] | None = None
     nameservers: list[str] | None = None
-    min_ttl: Seconds | None = None
-    max_ttl: Seconds | None = None
-    stale_for: Seconds | None = None
+    min_ttl: SecondsFromZero | None = None
+    max_ttl: EndlessSeconds | None = None
+    stale_for: EndlessSecondsFromZero | None = None
 
 
 class WeightedPart(Part):
@@ -108,7 +118,11 @@ Discovery = Annotated[
     Annotated[AutoPart | DnsPart | StaticPart, Field(discriminator="kind")],
     BeforeValidator(
         _listed,
-        json_schema_input_type=AutoPart | DnsPart | StaticPart | list[str | WeightedPart] | Literal["auto", "dns"],
+        json_schema_input_type=AutoPart
+        | DnsPart
+        | StaticPart
+        | Annotated[list[str | WeightedPart], Field(min_length=1)]
+        | Literal["auto", "dns"],
     ),
 ]
 Balancer = Annotated[
@@ -123,8 +137,11 @@ Balancer = Annotated[
 ]
 
 
-class ServicePart(Part):
-    """How to call one upstream. ``false`` in the place of a table drops that stage."""
+class ServicePart(ObjectPart):
+    """How to call one upstream. ``false``, or null, in the place of a table drops that stage."""
+
+    makes = Service
+    nulls: ClassVar = frozenset(Service.__dataclass_fields__) - {"discovery", "balancer", "panic"}
 
     discovery: Discovery | None = None
     balancer: Balancer | None = None
@@ -135,45 +152,48 @@ class ServicePart(Part):
     connect_timeout: Seconds | None = None
     """One dial."""
     retry: Annotated[
-        parts.RetryPart | None, BeforeValidator(off, json_schema_input_type=parts.RetryPart | Literal[False])
+        parts.RetryPart | None, BeforeValidator(off, json_schema_input_type=parts.RetryPart | Literal[False] | None)
     ] = None
     budget: parts.Budget = None
     circuit: Annotated[
-        parts.CircuitPart | None, BeforeValidator(off, json_schema_input_type=parts.CircuitPart | Literal[False])
+        parts.CircuitPart | None, BeforeValidator(off, json_schema_input_type=parts.CircuitPart | Literal[False] | None)
     ] = None
     health: Annotated[
-        parts.HealthPart | None, BeforeValidator(off, json_schema_input_type=parts.HealthPart | Literal[False])
+        parts.HealthPart | None, BeforeValidator(off, json_schema_input_type=parts.HealthPart | Literal[False] | None)
     ] = None
     hedge: Annotated[
-        parts.HedgePart | None, BeforeValidator(off, json_schema_input_type=parts.HedgePart | Literal[False])
+        parts.HedgePart | None, BeforeValidator(off, json_schema_input_type=parts.HedgePart | Literal[False] | None)
     ] = None
     limit: Annotated[
-        parts.LimitPart | None, BeforeValidator(off, json_schema_input_type=parts.LimitPart | Literal[False])
+        parts.LimitPart | None, BeforeValidator(off, json_schema_input_type=parts.LimitPart | Literal[False] | None)
     ] = None
     throttle: Annotated[
-        parts.ThrottlePart | None, BeforeValidator(off, json_schema_input_type=parts.ThrottlePart | Literal[False])
+        parts.ThrottlePart | None,
+        BeforeValidator(off, json_schema_input_type=parts.ThrottlePart | Literal[False] | None),
     ] = None
     rate_limit: Annotated[
-        parts.RateLimitPart | None, BeforeValidator(off, json_schema_input_type=parts.RateLimitPart | Literal[False])
+        parts.RateLimitPart | None,
+        BeforeValidator(off, json_schema_input_type=parts.RateLimitPart | Literal[False] | None),
     ] = None
     guard: Annotated[
-        parts.GuardPart | None, BeforeValidator(off, json_schema_input_type=parts.GuardPart | Literal[False])
+        parts.GuardPart | None, BeforeValidator(off, json_schema_input_type=parts.GuardPart | Literal[False] | None)
     ] = None
     ejection: Annotated[
-        parts.EjectionPart | None, BeforeValidator(off, json_schema_input_type=parts.EjectionPart | Literal[False])
+        parts.EjectionPart | None,
+        BeforeValidator(off, json_schema_input_type=parts.EjectionPart | Literal[False] | None),
     ] = None
     deadline_header: str | None = None
     """The header that tells the server how many milliseconds are left."""
     max_in_flight: Annotated[
         Annotated[int, Field(ge=1)] | None,
-        BeforeValidator(off, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal[False]),
+        BeforeValidator(off, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal[False, None]),  # noqa: PYI061 - pyright has no `Annotated | None`
     ] = None
     """Calls in flight per endpoint; false: as many as come."""
     panic: Annotated[float, Field(ge=0, lt=1)] | None = None
     slow_start: Seconds | None = None
     overprovisioning: Annotated[
         Annotated[float, Field(ge=1)] | None,
-        BeforeValidator(off, json_schema_input_type=Annotated[float, Field(ge=1)] | Literal[False]),
+        BeforeValidator(off, json_schema_input_type=Annotated[float, Field(ge=1)] | Literal[False, None]),  # noqa: PYI061 - pyright has no `Annotated | None`
     ] = None
 
 

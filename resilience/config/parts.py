@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from resilience.config.values import Cause, ObjectPart, Seconds, Statuses, off
+from resilience.config.values import (
+    Cause,
+    EndlessSecondsFromZero,
+    ObjectPart,
+    Seconds,
+    SecondsFromZero,
+    Statuses,
+    off,
+)
 from resilience.health.check import HealthCheck
 from resilience.health.ejection import OutlierEjection
 from resilience.policies.adaptive import AdaptiveLimit
@@ -24,6 +32,7 @@ from resilience.policies.waits import full_jitter
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Causes = Cause | Annotated[list[Cause], Field(min_length=1)]
 
 
 class BudgetPart(ObjectPart):
@@ -40,8 +49,12 @@ class BudgetPart(ObjectPart):
 
 
 # Of a policy `False` is the option itself; null says the same.
-PolicyBudget = Annotated[BudgetPart | Literal[False] | None, AfterValidator(lambda it: it or False)]
-Budget = Annotated[BudgetPart | None, BeforeValidator(off, json_schema_input_type=BudgetPart | Literal[False])]
+PolicyBudget = Annotated[
+    BudgetPart | None,
+    BeforeValidator(off, json_schema_input_type=BudgetPart | Literal[False] | None),
+    AfterValidator(lambda it: it or False),
+]
+Budget = Annotated[BudgetPart | None, BeforeValidator(off, json_schema_input_type=BudgetPart | Literal[False] | None)]
 
 
 class JitterPart(ObjectPart):
@@ -62,11 +75,11 @@ class RetryPart(ObjectPart):
 
     max_attempts: Count | None = None
     """Sends in all, the first included."""
-    wait: Seconds | JitterPart | None = None
+    wait: SecondsFromZero | JitterPart | None = None
     """Between two attempts at the same endpoint."""
-    on: Cause | list[Cause] | None = None
+    on: Causes | None = None
     """Statuses and exceptions to repeat; in a service in addition to what always is."""
-    max_retry_after: Seconds | None = None
+    max_retry_after: EndlessSecondsFromZero | None = None
     """A server that asks for more is not waited for."""
     budget: PolicyBudget = None
     """A budget of its own; false: none."""
@@ -116,7 +129,7 @@ class GuardPart(ObjectPart):
     """Which answers are refused."""
 
     status: Statuses | None = None
-    content_type: str | list[str] | None = None
+    content_type: str | Annotated[list[str], Field(min_length=1)] | None = None
     max_bytes: Annotated[int, Field(ge=0)] | None = None
     json_: Annotated[bool | None, Field(alias="json")] = None
 
@@ -160,7 +173,7 @@ class RateLimitPart(ObjectPart):
 
     rate: Annotated[float, Field(gt=0, le=1e6)]
     burst: Count | None = None
-    wait: Seconds | None = None
+    wait: EndlessSecondsFromZero | None = None
 
 
 class ThrottlePart(ObjectPart):
@@ -170,7 +183,7 @@ class ThrottlePart(ObjectPart):
 
     k: Annotated[float, Field(gt=1, le=100)] | None = None
     window: Seconds | None = None
-    most: Share | None = None
+    most: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class LimitPart(ObjectPart):
@@ -185,16 +198,12 @@ class LimitPart(ObjectPart):
     least: Count | None = None
     most: Count | None = None
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def make(self) -> AdaptiveLimit:
+        """Return the policy's own object."""
         by_target = self.law == "target_latency" or (self.law is None and self.target is not None)
         if by_target == (self.target is None) or (by_target and self.initial is not None):
             message = "target_latency needs `target` and begins at `most`; `initial` is of aimd and gradient2"
             raise ValueError(message)
-        return self
-
-    def make(self) -> AdaptiveLimit:
-        """Return the policy's own object."""
         laws: dict[str | None, Any] = {"aimd": Aimd, "gradient2": Gradient2, None: Aimd}
         law = TargetLatency if self.target is not None else laws[self.law]
         return AdaptiveLimit(law(**self.options("law")))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from resilience.config.values import REFUSED
 from resilience.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _LONGEST = 60
 """Characters of a value that are shown."""
 _UNKNOWN = "no such key"
+ONCE = "once"
+"""What is expected of a key that stands twice in an object: which value would it have?"""
 STRUCTURES = ("a table", "a list")
 """What is expected where a variable has to be JSON."""
 
@@ -47,6 +50,8 @@ class Problem:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
         if _UNKNOWN in self.expected:
             return f"{place}: {self.key}: {self.expected}"
+        if self.expected.startswith(ONCE):
+            return f"{place}: {self.key}: expected {self.expected}"
         if self.value is None and not self.path:
             return f"{place}: expected {self.expected}"
         key = f"{self.key} = " if self.path else ""
@@ -77,19 +82,27 @@ def of_validation(error: ValidationError, data: object) -> list[tuple[Path, obje
     """Return (path, value, what was expected) for everything pydantic has found, each path once."""
     found: dict[Path, tuple[Path, object, str]] = {}
     for detail in error.errors(include_url=False):
-        path = _path(detail["loc"], data)
-        expected = _expected(detail["type"], detail["msg"], cast("Mapping[str, Any]", detail.get("ctx") or {}))
-        value = None if detail["type"] in {"missing", "extra_forbidden"} else detail["input"]
+        kind = detail["type"]
+        context = cast("Mapping[str, Any]", detail.get("ctx") or {})
+        path = _path(detail["loc"], data, new=kind in _NO_VALUE)
+        expected = _expected(kind, detail["msg"], context)
+        value = None if kind in _NO_VALUE else detail["input"]
+        if kind == REFUSED:
+            path, value = (*path, context["argument"]), context["value"]
         if path in found:
             known = found[path][2]
             expected = known if expected in known else f"{known}; or {expected}"
         found[path] = (path, value, expected)
     # Of alternatives that were tried, the one that got furthest tells most.
-    return [it for path, it in found.items() if not any(other[: len(path)] == path for other in found if other != path)]
+    around = {path[:length] for path in found for length in range(len(path))}
+    return [it for path, it in found.items() if path not in around]
 
 
-def _path(location: tuple[int | str, ...], data: object) -> Path:
-    """Return the keys of the data; pydantic puts the names of the alternatives it has tried in between."""
+def _path(location: tuple[int | str, ...], data: object, *, new: bool) -> Path:
+    """Return the keys of the data; pydantic puts the names of the alternatives it has tried in between.
+
+    `new`: the last one is a key that pydantic wants, or does not know, and no alternative.
+    """
     path: list[str | int] = []
     inside: Any = data
     for number, part in enumerate(location):
@@ -97,7 +110,7 @@ def _path(location: tuple[int | str, ...], data: object) -> Path:
             inside = cast("Mapping[str | int, Any]", inside)[part]
         elif isinstance(inside, Sequence) and not isinstance(inside, str) and isinstance(part, int):
             inside = _item(inside, part)
-        elif number + 1 < len(location) or not isinstance(inside, Mapping) or "[" in str(part):
+        elif not new or number + 1 < len(location) or not isinstance(inside, Mapping):
             continue
         path.append(part)
     return tuple(path)
@@ -107,6 +120,7 @@ def _item(items: Any, number: int) -> Any:  # noqa: ANN401 - a list, of anything
     return items[number] if number < len(items) else None
 
 
+_NO_VALUE = frozenset({"missing", "extra_forbidden"})
 _SAYS = {
     "extra_forbidden": _UNKNOWN,
     "missing": "a value: this key is needed",
@@ -127,6 +141,7 @@ _SAYS = {
     "less_than_equal": "a number up to {le:g}",
     "too_short": "at least {min_length} of them",
     "value_error": "{error}",
+    REFUSED: "{expected}",
 }
 
 
@@ -137,7 +152,12 @@ def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
 
 def _quoted(part: str | int) -> str:
     text = str(part)
-    return text if text.replace("_", "").replace("-", "").isalnum() else f'"{text}"'
+    return text if text.replace("_", "").replace("-", "").isalnum() else f'"{printable(text)}"'
+
+
+def printable(text: str, /) -> str:
+    """Return a text that fits into a line, and does nothing to a terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _short(value: object) -> str:

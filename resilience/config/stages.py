@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from resilience.config.parts import (
     RetryPart,
     ThrottlePart,
 )
-from resilience.config.values import Cause, ObjectPart, Seconds
+from resilience.config.values import Cause, EndlessSeconds, ObjectPart, Seconds
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.fallback import Fallback
 from resilience.policies.single_flight import SingleFlight
@@ -89,10 +89,11 @@ class FallbackStage(ObjectPart):
     """Answer in the place of a call that failed."""
 
     makes = Fallback
+    nulls: ClassVar = frozenset({"value"})
 
     kind: Literal["fallback"]
     value: Any = None
-    last_good: Seconds | None = None
+    last_good: EndlessSeconds | None = None
     on: Cause | list[Cause] | None = None
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Callable  # noqa: TC003 - pydantic reads it
-from typing import Annotated, Any, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar, Self
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from resilience.core.errors import ConfigurationError
+from resilience.core.units import seconds
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)?\s*")
 _SECONDS = "seconds as a number, or a text such as 250ms, 2s, 5m or 1h"
 _RANGE = re.compile(r"([1-5]\d\d)-([1-5]\d\d)")
 
@@ -31,9 +36,11 @@ class ObjectPart(Part):
 
     makes: ClassVar[Callable[..., Any]]
     """What is called with the keys as options."""
+    nulls: ClassVar[frozenset[str]] = frozenset()
+    """The keys of which null is a value. Of any other it says what leaving it out says: nothing."""
 
     def make(self) -> Any:  # noqa: ANN401 - whatever the class stands for
-        """Return the object. Raises ConfigurationError for what the library refuses."""
+        """Return the object. Raises ConfigurationError for what the library refuses, naming the key."""
         return type(self).makes(**self.options())
 
     def options(self, *without: str) -> dict[str, Any]:
@@ -41,28 +48,53 @@ class ObjectPart(Part):
         return {
             name: value.make() if isinstance(value, ObjectPart) else value
             for name, value in self.given(*without).items()
+            if value is not None or name in self.nulls
         }
 
+    @model_validator(mode="after")
+    def _accepted(self) -> Self:
+        # While the rest is looked at, so that all mistakes are told at once, each with its own path.
+        try:
+            self.make()
+        except ConfigurationError as error:
+            about = {"argument": error.argument, "value": error.value, "expected": error.expected}
+            raise PydanticCustomError(REFUSED, "{expected}", about) from None
+        return self
 
-def _seconds(value: object) -> float:
+
+REFUSED = "refused"
+"""The kind of mistake that the library itself has found: its context has argument, value, and what was expected."""
+
+
+def _seconds(value: object, *, zero: bool = False, infinite: bool = False) -> float:
+    number: object = value
     if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
-        if found is not None:
-            return float(found[1]) * _UNITS[found[2] or ""]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError(_SECONDS)
+        found = _DURATION.fullmatch(value)
+        number = None if found is None else float(found[1]) * _UNITS[found[2] or ""]
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ValueError(_SECONDS)  # noqa: TRY004 - pydantic's word for it
+    try:
+        return seconds("", number, zero=zero, infinite=infinite)
+    except ConfigurationError as error:
+        raise ValueError(error.expected) from None
 
 
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema(
-        {
-            "description": _SECONDS,
-            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}],
-        }
-    ),
+def _seconds_schema(*, zero: bool = False) -> WithJsonSchema:
+    some = "" if zero else "(?=[0-9.]*[1-9])"
+    text = rf"^\s*{some}[0-9]+(?:\.[0-9]+)?\s*(ms|s|m|h)?\s*$"
+    least = {"minimum": 0} if zero else {"exclusiveMinimum": 0}
+    return WithJsonSchema(
+        {"description": _SECONDS, "anyOf": [{"type": "number", **least}, {"type": "string", "pattern": text}]}
+    )
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), _seconds_schema()]
+"""Above 0."""
+SecondsFromZero = Annotated[float, BeforeValidator(partial(_seconds, zero=True)), _seconds_schema(zero=True)]
+EndlessSeconds = Annotated[float, BeforeValidator(partial(_seconds, infinite=True)), _seconds_schema()]
+"""Above 0, or TOML's ``inf``."""
+EndlessSecondsFromZero = Annotated[
+    float, BeforeValidator(partial(_seconds, zero=True, infinite=True)), _seconds_schema(zero=True)
 ]
 
 
@@ -94,7 +126,7 @@ Statuses = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 100, "maximum": 599},
-                {"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 599}},
+                {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 100, "maximum": 599}},
                 {"type": "string", "pattern": f"^{_RANGE.pattern}$"},
             ],
         }

@@ -41,8 +41,13 @@ def seconds_left(value: str | None, /) -> float | None:
 def header_name(argument: str, value: object, /) -> str:
     """Return the name of a header in lower case; raises ConfigurationError for what cannot be one (RFC 9110 5.1)."""
     expected = "the name of a header, such as 'x-deadline-ms'"
-    require(argument, value, expected, lambda it: _TOKEN.fullmatch(it) is not None)
+    require(argument, value, expected, is_header_name)
     return str(value).lower()
+
+
+def is_header_name(value: object, /) -> bool:
+    """Tell whether this can be the name of a header."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 class Inbound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -77,7 +78,7 @@ def _parse(item: object) -> tuple[str, int | None, float]:
             address, given = pair
         except ValueError:
             raise ConfigurationError(_ARGUMENT, pair, _EXPECTED) from None
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= sys.float_info.max:
             raise ConfigurationError(_ARGUMENT, pair, _EXPECTED)
         weight = float(given)
     host, port = split(_ARGUMENT, address, _EXPECTED)

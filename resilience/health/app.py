@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import ConfigurationError
+from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import seconds
 from resilience.health.lifespan import Lifespan
 from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, readiness, service_name
 from resilience.runtimes.termination import Termination
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
     from datetime import timedelta
 
     from resilience.health.serving import Knowing
@@ -55,6 +56,10 @@ class App:
         for argument, path in (("live", live), ("ready", ready)):
             if not isinstance(path, str) or not path.startswith("/"):
                 raise ConfigurationError(argument, path, 'a path that begins with "/"')
+        require("app", app, "an application, or None", lambda it: it is None or callable(it))
+        require("started", started, "True or False", lambda it: isinstance(it, bool))
+        for argument, table in (("requires", requires), ("about", about)):
+            require(argument, table, "a mapping, or None", lambda it: it is None or isinstance(it, Mapping))
         self._requires: dict[str, Knowing] = {}
         for given, client in (requires or {}).items():
             name = service_name("requires", given)

@@ -6,17 +6,17 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from resilience.core.endpoint import Address
-from resilience.core.errors import ConfigurationError
+from resilience.core.errors import ConfigurationError, require
 from resilience.core.resolution import Replica, Resolution
 from resilience.core.slots import Slots
-from resilience.core.units import whole
+from resilience.core.units import whole, within
 from resilience.http.options import KEEPALIVE, PoolOptions
 from resilience.http.pool import socket_options as reusable
 
 if TYPE_CHECKING:
-    import httpx
-
     from resilience.core.resolution import Target
     from resilience.http.service import Service
 
@@ -60,7 +60,15 @@ def able(transport: Any, method: str) -> Any:  # noqa: ANN401 - somebody's trans
 
 def total_slots(limits: httpx.Limits | None) -> Slots | None:
     """Return the slots that all services of a client share; None when nobody has set a limit."""
-    most = None if limits is None else limits.max_connections
+    if limits is None:
+        return None
+    require("limits", limits, "httpx.Limits, or None", lambda it: isinstance(it, httpx.Limits))
+    idle, expiry = limits.max_keepalive_connections, limits.keepalive_expiry
+    if idle is not None:
+        within("limits.max_keepalive_connections", idle, "a number from 0, or None", lambda it: it >= 0)
+    if expiry is not None:
+        within("limits.keepalive_expiry", expiry, "seconds from 0, or None", lambda it: it >= 0)
+    most = limits.max_connections
     if most is None:
         return None
     return Slots(whole("limits.max_connections", most))

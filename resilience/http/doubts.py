@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # httpx's read timeout when nobody gives one, in seconds: how long an attempt waits for a hung server.
 HTTPX_READ = 5.0
+# Calls at once, and attempts whose waits are looked at: who says more than that means no limit.
+MOST_AT_ONCE = 10**15
+MOST_ATTEMPTS = 1000
 # The least an HTTP call takes, in seconds, when asking how many fit into a circuit's window.
 QUICKEST = 0.001
 
@@ -37,7 +40,7 @@ def _of_time(service: Service) -> Iterator[str]:
     retry, attempt = service.retry, service.attempt_timeout
     if attempt is not None and attempt >= total:  # type: ignore[operator]
         yield f"attempt_timeout={attempt:g} s never acts: the deadline of {total:g} s comes first"
-    elif retry is not None and attempt is not None and retry.max_attempts * float(attempt) > total:  # type: ignore[arg-type]
+    elif retry is not None and attempt is not None and retry.max_attempts > total / float(attempt):  # type: ignore[arg-type]
         fit = f"{retry.max_attempts} attempts of {attempt:g} s do not fit into the deadline of {total:g} s"
         yield f"{fit}: the last ones are cut short, or never made"
     elif retry is not None and retry.max_attempts > 1 and attempt is None and total <= HTTPX_READ:
@@ -63,7 +66,7 @@ def _of_circuit(service: Service) -> Iterator[str]:
         return
     options = service.circuit.options
     at_once = service.max_in_flight or 1000
-    most = at_once * max(1.0, options.window / QUICKEST)
+    most = min(at_once, MOST_AT_ONCE) * max(1.0, options.window / QUICKEST)
     if options.minimum_calls <= most:
         return
     ratio = f"{options.minimum_calls} calls never fit into {options.window:g} s with {at_once} at a time"
@@ -90,7 +93,7 @@ def _longest_wait(retry: Retry) -> float | None:
     progress = Progress(None, (), {}, lambda: 1.0)
     longest = 0.0
     try:
-        for number in range(1, retry.max_attempts):
+        for number in range(1, min(retry.max_attempts, MOST_ATTEMPTS)):
             progress.attempt_number = number
             longest = max(longest, float(cast("Callable[[Progress], float]", retry.wait)(progress)))
     except Exception:  # noqa: BLE001 - a wait that reads more of a call than there is of none

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resilience.balancing.wrapping import copied
+from resilience.core.endpoint import Endpoint
 from resilience.core.errors import ConfigurationError
 from resilience.http.adaptive import limit_endpoint
 from resilience.http.fitness import balancing
@@ -17,30 +18,33 @@ from resilience.policies.successions import budget_after, circuit_after, latenci
 
 if TYPE_CHECKING:
     from resilience.balancing.slow_start import SlowStart
-    from resilience.core.endpoint import Endpoint
     from resilience.core.ports import Balancer, Runtime
-    from resilience.core.resolution import Target
+    from resilience.core.resolution import Resolution
     from resilience.http.service import Service
     from resilience.http.upstream import Upstream
     from resilience.policies.budget import Budget
     from resilience.policies.hedge import Hedge
 
 
-def rehearse(target: Target, service: Service, runtime: Runtime) -> None:
+def rehearse(old: Upstream, service: Service, runtime: Runtime) -> None:
     """Raise ConfigurationError for a description that cannot be put into force, before anything has changed."""
-    argument, expected = f"services[{str(target)!r}]", "a description that can be put into force"
+    argument, expected = f"services[{old.name!r}]", "a description that can be put into force"
     try:
-        balancer = copied(service.balancer)
-        if balancer is not None:
-            balancer.update(())
         if service.circuit is not None:
             service.circuit.fresh(draw=runtime.random)
         immediate = getattr(service.discovery, "immediate", None)
-        if immediate is not None:
-            immediate(target)
+        found = None if immediate is None else immediate(old.target)
+        balancer = copied(service.balancer)
+        if balancer is not None:
+            there = old.endpoints if found is None or looks_alike(service, old.service) else _stand_ins(found)
+            balancer.update(() if there is old.endpoints and _balances_alike(service, old.service) else there)
     except Exception as error:
         shown = f"{service!r} ({type(error).__name__}: {error})"
         raise ConfigurationError(argument, shown, expected) from error
+
+
+def _stand_ins(found: Resolution) -> list[Endpoint]:
+    return [Endpoint(replica.address, weight=replica.weight, tier=replica.tier) for replica in found.replicas]
 
 
 def budget_for(service: Service, old: Upstream | None, now: float) -> Budget | None:

@@ -21,7 +21,11 @@ class Listeners:
     """Hands each event to everybody; a listener that raises is reported once and otherwise ignored."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = tuple(listeners)
+        try:
+            self._listeners = tuple(listeners)
+        except TypeError:
+            argument, expected = "listeners", "an iterable of callables that take one event"
+            raise ConfigurationError(argument, listeners, expected) from None
         for listener in self._listeners:
             if not callable(listener):
                 argument, expected = "listeners", "callables that take one event"

@@ -44,7 +44,7 @@ class Upstreams:
         listeners: Iterable[Listener],
         runtime: Runtime,
     ) -> None:
-        self.services = _by_name(services)
+        self.services: Mapping[str, Service] = _by_name(services)
         self.defaults = Service() if defaults is None else _checked("defaults", defaults)
         self.listeners = Listeners(listeners)
         self.runtime = runtime
@@ -95,20 +95,36 @@ class Upstreams:
         make: Callable[[Target, Service, Upstream | None], Upstream],
     ) -> None:
         """Put new descriptions into force, where they are others. ConfigurationError, and no change, if one is bad."""
-        given = self.services if services is None else _by_name(services)
-        fallback = self.defaults if defaults is None else _checked("defaults", defaults)
+        given, fallback = self._told(services, defaults)
         with self._lock:
-            changed = {
-                key: service
-                for key, it in self.by_origin.items()
-                if (service := _service_of(it.target, given, fallback)) is not it.service
-            }
-            for key, service in changed.items():
-                rehearse(self.by_origin[key].target, service, self.runtime)
+            changed = self._changed_locked(given, fallback)
             self.services, self.defaults = given, fallback
             for key, service in changed.items():
                 old = self.by_origin[key]
                 self.by_origin[key] = make(old.target, service, old)
+
+    def rehearse(self, services: Mapping[str, Service] | None, defaults: Service | None) -> None:
+        """Raise the ConfigurationError of an update that would be refused, and change nothing."""
+        given, fallback = self._told(services, defaults)
+        with self._lock:
+            self._changed_locked(given, fallback)
+
+    def _told(
+        self, services: Mapping[str, Service] | None, defaults: Service | None
+    ) -> tuple[Mapping[str, Service], Service]:
+        given = self.services if services is None else _by_name(services)
+        return given, self.defaults if defaults is None else _checked("defaults", defaults)
+
+    def _changed_locked(self, given: Mapping[str, Service], fallback: Service) -> dict[Key, Service]:
+        """Return the new descriptions of origins that get one; each can be put into force."""
+        changed = {
+            key: service
+            for key, it in self.by_origin.items()
+            if (service := _service_of(it.target, given, fallback)) is not it.service
+        }
+        for key, service in changed.items():
+            rehearse(self.by_origin[key], service, self.runtime)
+        return changed
 
     def _evict_locked(self, now: float, *, room_for: int) -> list[Upstream]:
         self._swept = now

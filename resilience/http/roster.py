@@ -85,13 +85,13 @@ class Roster:
         stay = frozenset(kept)
         left = [endpoint for endpoint in was if endpoint not in stay]
         now, gone = self._now(), self._gone
-        for endpoint in left:
+        self.endpoints = kept
+        self._update(kept)
+        for endpoint in left:  # not before others are there: a call in between would find nobody
             endpoint.mark(draining=True)
             place = endpoint.address.host, endpoint.address.port
             gone.pop(place, None)  # in the order in which they go
             gone[place] = now, endpoint
-        self.endpoints = kept
-        self._update(kept)
         self.departed.extend(left)
         if before is None and resolution is not None and resolution.source == "static":
             return

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from resilience.core.chance import fixed
-from resilience.core.errors import ConfigurationError
+from resilience.core.errors import ConfigurationError, require
 from resilience.core.hostport import ip, split
+from resilience.core.propagation import is_header_name
 from resilience.core.units import share
 from resilience.http.origins import DEFAULT_PORTS, checked_name
 from resilience.http.replay import shareable
 from resilience.http.whole import OPTIONS
 from resilience.policies.budget import RetryBudget
+from resilience.policies.matching import several
 from resilience.policies.successions import budget_after
 
 if TYPE_CHECKING:
@@ -80,9 +82,10 @@ class Route:
         if self.method is not None:
             object.__setattr__(self, "method", _methods(self.method))
         object.__setattr__(self, "header", _headers(self.header))
-        if self.sticky is not None and not callable(self.sticky) and not (isinstance(self.sticky, str) and self.sticky):
+        if self.sticky is not None and not callable(self.sticky) and not is_header_name(self.sticky):
             argument, expected = "sticky", "the name of a header, or a function of the request"
             raise ConfigurationError(argument, self.sticky, expected)
+        require("mirror", self.mirror, "True or False", lambda it: isinstance(it, bool))
         if not isinstance(self.budget, RetryBudget):
             argument = "budget"
             raise ConfigurationError(argument, self.budget, "a RetryBudget")
@@ -217,8 +220,8 @@ def _checked(routes: object) -> tuple[Route, ...]:
 
 def _methods(given: object) -> frozenset[str]:
     shown = given
-    several = [given] if isinstance(given, str) else given
-    found = list(cast("Collection[object]", several)) if isinstance(several, Collection) else []
+    listed: object = [given] if isinstance(given, str) else given
+    found = several(cast("object", listed)) or () if isinstance(listed, Collection) else ()
     if not found or not all(isinstance(method, str) and _TOKEN.fullmatch(method) for method in found):
         argument, expected = "method", 'a method ("GET"), or several'
         raise ConfigurationError(argument, shown, expected)
@@ -230,7 +233,7 @@ def _headers(given: object) -> Mapping[str, str] | None:
         return None
     found = {given: "*"} if isinstance(given, str) else given
     pairs = list(cast("Mapping[object, object]", found).items()) if isinstance(found, Mapping) else []
-    if not pairs or not all(isinstance(name, str) and name and isinstance(value, str) for name, value in pairs):
+    if not pairs or not all(is_header_name(name) and isinstance(value, str) for name, value in pairs):
         argument, expected = "header", "the name of a header, or a mapping of names to patterns"
         raise ConfigurationError(argument, given, expected)
     return {cast("str", name).lower(): cast("str", value) for name, value in pairs}

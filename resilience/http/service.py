@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,7 @@ class Service:
         _number("panic", self.panic, "a number from 0 to below 1", lambda number: 0 <= number < 1)
         if self.overprovisioning is not None:
             within = "a finite number from 1, or None"
-            _number("overprovisioning", self.overprovisioning, within, lambda number: 1 <= number < math.inf)
+            _number("overprovisioning", self.overprovisioning, within, lambda number: 1 <= number <= sys.float_info.max)
         for name, method, such in (
             ("discovery", "resolve", 'Static(["10.0.0.1:8080"])'),
             ("balancer", "pick", "PeakEwma()"),

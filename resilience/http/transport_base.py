@@ -9,6 +9,7 @@ from resilience.core.slots import Slots
 from resilience.http.arguments import known
 from resilience.http.failures import outcome_of
 from resilience.http.routed import connects_itself
+from resilience.http.routes import Routes
 from resilience.http.upstream import Upstream
 from resilience.http.ways import addressed, places, shadowed
 from resilience.http.whole import current, ended
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from resilience.core.resolution import Target
     from resilience.http.listening import Listeners
     from resilience.http.origins import Upstreams
-    from resilience.http.routes import Route, Routes
+    from resilience.http.routes import Route
     from resilience.http.service import Service
     from resilience.http.status import Description, Status
     from resilience.http.whole import Whole
@@ -101,9 +102,14 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         routes: Iterable[Route] | None = None,
     ) -> None:
         """Put new descriptions into force while calls go on, as :meth:`Client.update` does, and with its errors."""
-        given = self._routes if routes is None else self._routes.renewed(routes, self._runtime.now())
+        given = None if routes is None else Routes(routes).listed
         self._upstreams.update(services, defaults, self._make)
-        self._routes = given
+        if given is not None:  # not before nothing can be refused any more: the copies' budgets get their new rates
+            self._routes = self._routes.renewed(given, self._runtime.now())
+
+    def _rehearse(self, services: Mapping[str, Service] | None, defaults: Service | None) -> None:
+        """Raise the ConfigurationError of an update that would be refused, and change nothing."""
+        self._upstreams.rehearse(services, defaults)
 
     def _routed(self, request: httpx.Request) -> tuple[httpx.URL, httpx.Request, httpx.URL | None]:
         """Follow the routes, and send off the shadows; return the service's URL, the request, and what it asks.

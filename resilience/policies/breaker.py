@@ -7,7 +7,6 @@ same in threads and in tasks, and half-open admits `probes` calls, not everybody
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -20,7 +19,7 @@ from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
 from resilience.policies.deep_circuit import Mode, circuit_for
 from resilience.policies.facade import Facade, Place
-from resilience.policies.matching import Listed, listed, matcher
+from resilience.policies.matching import Listed, listed, matcher, several
 from resilience.policies.permits import CLOSED, OPEN, CircuitOptions, Permit, Rejected
 from resilience.policies.policy import Policy, StraightPolicy
 from resilience.policies.verdicts import judge_bare, judge_cut
@@ -29,7 +28,7 @@ from resilience.runtimes.entry import request_of
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
     from datetime import timedelta
 
     from resilience.core.outcome import Ok
@@ -283,7 +282,8 @@ class CircuitBreaker(StraightPolicy, Facade):
 
 def _listening(listeners: Sequence[pybreaker.CircuitBreakerListener]) -> tuple[pybreaker.CircuitBreakerListener, ...]:
     expected, kind = "pybreaker.CircuitBreakerListener objects", pybreaker.CircuitBreakerListener
-    require("listeners", listeners, expected, lambda values: isinstance(values, Iterable))
-    found = tuple(listeners)  # first: there are those that can be gone through once
-    require("listeners", listeners, expected, lambda _: all(isinstance(value, kind) for value in found))
-    return found
+    found = several(listeners)  # once: there are those that can be gone through once
+    if found is None or not all(isinstance(value, kind) for value in found):
+        argument = "listeners"
+        raise ConfigurationError(argument, listeners, expected)
+    return cast("tuple[pybreaker.CircuitBreakerListener, ...]", found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
@@ -14,13 +13,14 @@ from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError, require
 from resilience.core.outcome import Ok
 from resilience.core.units import whole
+from resilience.policies.matching import several
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_bare, judge_status
 from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from resilience.core.call import Call
     from resilience.core.ports import Proceed
@@ -197,19 +197,15 @@ def _has_body(reply: Any) -> bool:  # noqa: ANN401
 
 def _statuses(value: object) -> frozenset[int]:
     argument, expected = "status", f"statuses from {_LOWEST} to {_HIGHEST}: a number, a range, or several"
-    found = (value,) if isinstance(value, int) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
-    if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):
+    found = cast("tuple[int, ...]", (value,) if isinstance(value, int) else several(value) or ())
+    if not found or not all(isinstance(it, int) and _LOWEST <= it <= _HIGHEST for it in found):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(argument, value, expected)
     return frozenset(found)
 
 
 def _types(value: object) -> tuple[str, ...]:
     argument, expected = "content_type", "media types without parameters, such as 'application/json' or 'text/*'"
-    found = (value,) if isinstance(value, str) else tuple(cast("Iterable[Any]", value)) if _listed(value) else ()
+    found = (value,) if isinstance(value, str) else several(value) or ()
     if not found or not all(isinstance(it, str) and _MEDIA_TYPE.fullmatch(it) for it in found):
         raise ConfigurationError(argument, value, expected)
     return tuple(it.lower() for it in cast("tuple[str, ...]", found))
-
-
-def _listed(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)

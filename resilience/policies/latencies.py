@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from resilience.core.errors import require
 from resilience.core.units import seconds as in_seconds
+from resilience.core.units import within
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -46,7 +46,7 @@ def quantile(q: float, *, ceiling: float | timedelta) -> Quantile:
     `q` above 0, below 1: 0.95 sends about 5 % of the calls twice. The ceiling holds while too little is known, and when
     everything has become slow (failsafe-go's moving quantile drifts away then). Raises ConfigurationError.
     """
-    require("q", q, "a number above 0 and below 1", lambda value: 0 < value < 1)
+    within("q", q, "a number above 0 and below 1", lambda value: 0 < value < 1)
     return Quantile(float(q), in_seconds("ceiling", ceiling))
 
 

@@ -58,11 +58,22 @@ def _accepts(predicate: Callable[[Any], object], error: Exception) -> bool:
 
 def listed(argument: str, value: object, /) -> tuple[object, ...]:
     """Return what was listed, one or several, as a tuple; raises ConfigurationError for what is no list of anything."""
-    if isinstance(value, type | int) or (callable(value) and not isinstance(value, Iterable)):
+    items = None if isinstance(value, type | int) else several(value)
+    if items is not None:
+        return items
+    if isinstance(value, type | int) or callable(value):
         return (value,)
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise ConfigurationError(argument, value, _EXPECTED)
-    return tuple(cast("Iterable[object]", value))
+    raise ConfigurationError(argument, value, _EXPECTED)
+
+
+def several(value: object, /) -> tuple[object, ...] | None:
+    """Return what there are several of; None for what holds nothing, and for texts, which are one."""
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        return tuple(cast("Iterable[object]", value))
+    except TypeError:
+        return None
 
 
 def kept(value: object, /) -> object:

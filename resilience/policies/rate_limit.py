@@ -8,7 +8,7 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from resilience.core.errors import OverloadedError
+from resilience.core.errors import OverloadedError, require
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import whole, within
 from resilience.policies.policy import Policy
@@ -90,9 +90,9 @@ class Bucket:
 class RateLimit(Policy):
     """Let at most `rate` calls per second through, on average, and `burst` at once.
 
-    `rate`: above 0, up to 1e6. `burst`: tokens that pile up while nobody calls (from 1; one second's worth). `wait`:
-    seconds a call may wait for its turn (from 0; 0: none), never beyond its deadline. A call that is cut while it waits
-    gives its turn back.
+    `rate`: above 0, up to 1e6. `burst`: tokens that pile up while nobody calls (from 1 to 1e15; one second's worth).
+    `wait`: seconds a call may wait for its turn (from 0; 0: none), never beyond its deadline. A call that is cut while
+    it waits gives its turn back.
 
     Raises :class:`OverloadedError`, with nothing sent and `retry_after` set, when the turn would come too late; and
     ConfigurationError.
@@ -107,6 +107,7 @@ class RateLimit(Policy):
         """Check the numbers and fill the bucket."""
         within("rate", self.rate, "calls per second above 0, up to 1e6", _rate)
         burst = max(1, math.floor(self.rate)) if self.burst is None else whole("burst", self.burst)
+        require("burst", burst, "a whole number from 1 to 1e15", lambda it: it <= 1e15)  # noqa: PLR2004
         object.__setattr__(self, "burst", burst)
         object.__setattr__(self, "wait", in_seconds("wait", self.wait, zero=True, infinite=True))
         object.__setattr__(self, "bucket", Bucket(self.rate, burst))

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, cast
 
 from resilience.core.call import NEVER, ambient
-from resilience.core.errors import DeadlineExceededError
+from resilience.core.errors import DeadlineExceededError, require
 from resilience.core.outcome import Sent
 from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
 from resilience.runtimes.entry import deadline
@@ -48,8 +48,9 @@ class DeadlineMiddleware:
         no_retry_header: str = NO_RETRY_HEADER,
         at_most: float | timedelta | None = None,
     ) -> None:
-        self._app = app
         self._options = Options(header=header, no_retry_header=no_retry_header, at_most=at_most)
+        require("app", app, "an application", callable)
+        self._app = app
         self._header = self._options.header.encode()
         self._mark = (self._options.no_retry_header.encode(), b"1")
 

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.call import Ambient, ambient
-from resilience.core.errors import DeadlineExceededError
+from resilience.core.errors import DeadlineExceededError, require
 from resilience.core.outcome import Sent
 from resilience.core.propagation import DEADLINE_HEADER, NO_RETRY_HEADER, Inbound, inbound
 from resilience.runtimes.blocking import BLOCKING
@@ -38,8 +38,9 @@ class WsgiDeadlineMiddleware:
         no_retry_header: str = NO_RETRY_HEADER,
         at_most: float | timedelta | None = None,
     ) -> None:
-        self._app = app
         self._options = Options(header=header, no_retry_header=no_retry_header, at_most=at_most)
+        require("app", app, "an application", callable)
+        self._app = app
         self._variable = "HTTP_" + self._options.header.upper().replace("-", "_")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -103,6 +103,30 @@ def test_arguments_that_contradict_each_other_or_are_none(arguments: dict[str, A
     assert caught.value.argument in {"services", "defaults", "listeners", "transport", "http1", "services['web']"}
 
 
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        ("listeners", 3, "listeners"),
+        ("listeners", [3], "listeners"),
+        ("limits", 3, "limits"),
+        ("limits", httpx.Limits(max_connections=0), "limits.max_connections"),
+        ("limits", httpx.Limits(max_keepalive_connections=-1), "limits.max_keepalive_connections"),
+        ("limits", httpx.Limits(keepalive_expiry=float("nan")), "limits.keepalive_expiry"),
+        ("limits", httpx.Limits(keepalive_expiry="5"), "limits.keepalive_expiry"),  # type: ignore[arg-type]
+    ],
+)
+@pytest.mark.parametrize("make", [resilience.Transport, resilience.AsyncTransport, resilience.Client])
+def test_arguments_of_transports(make: Any, argument: str, value: Any, named: str) -> None:
+    with pytest.raises(resilience.ConfigurationError) as caught:
+        make(verify=CONTEXT, **{argument: value})
+    assert caught.value.argument == named
+
+
+def test_limits_that_are_none() -> None:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0, keepalive_expiry=float("inf"))
+    resilience.Transport(verify=CONTEXT, limits=limits).close()
+
+
 def test_arguments_nobody_knows() -> None:
     with pytest.raises(TypeError, match="retries"):
         resilience.Client(retries=3)

@@ -209,6 +209,57 @@ class TestWhatChanges:
             client.update(defaults=replace(TWO, retry=None))
             assert_attempts(under_way.result(), [503, 503, 200])
 
+    @pytest.mark.parametrize("options", [{"balancer": resilience.LeastRequest()}, {"slow_start": 1.0}, {}])
+    def test_calls_under_way_go_on_at_the_new_addresses_when_all_the_old_ones_have_left(self, options):
+        service = replace(ONE, retry=resilience.Retry(2), max_in_flight=1)
+        script = Script({A: After(2.0, 503), C: 200, B: 200})
+        with virtual() as clock, resilience.Client(transport=script, defaults=service, timeout=10) as client:
+            under_way, in_line = (clock.start(client.get, URL) for _ in range(2))
+            clock.advance(1)
+            client.update(defaults=replace(service, discovery=resilience.Static([B]), **options))
+            client.update(defaults=replace(service, discovery=resilience.Static([C])))
+            assert_attempts(under_way.result(), [(A, 503), (C, 200)])
+            assert_attempts(in_line.result(), [(C, 200)])
+
+    def test_nobody_leaves_before_others_are_there(self):
+        seen = []
+
+        class Watched(resilience.RoundRobin):
+            def update(self, new):
+                seen.append(any(endpoint.draining for endpoint in known))
+                super().update(new)
+
+            def fresh(self, **_):
+                return Watched()
+
+        known = []
+        service = replace(TWO, balancer=Watched())
+        with virtual(), resilience.Client(transport=Script([], then=200), defaults=service) as client:
+            client.get(URL)
+            known.extend(upstream(client).endpoints)
+            client.update(defaults=replace(service, discovery=resilience.Static([C])))
+            assert [endpoint.draining for endpoint in known] == [True, True]
+        assert set(seen) == {False}
+
+    def test_a_balancer_out_of_force_that_raises_is_nobodys_trouble(self):
+        class Once(resilience.RoundRobin):
+            def update(self, new):
+                if {endpoint.address.host for endpoint in new} == {"10.0.0.3"}:
+                    raise RuntimeError("never heard of it")
+                super().update(new)
+
+            def fresh(self, **_):
+                return Once()
+
+        service = replace(TWO, balancer=Once())
+        script = Script({A: After(2.0, 503), B: After(2.0, 503), C: 200})
+        with virtual() as clock, resilience.Client(transport=script, defaults=service) as client:
+            under_way = clock.start(client.get, URL)
+            clock.advance(1)
+            client.update(defaults=resilience.Service(discovery=resilience.Static([C])))
+            assert client.get(URL).status_code == 200
+            assert_attempts(under_way.result(), [503, (C, 200)])
+
     def test_origins_that_were_not_met_yet(self):
         with virtual(), resilience.Client(transport=Script([], then=503), defaults=TWO) as client:
             client.update(services={"other.internal": ONE})
@@ -254,6 +305,72 @@ def test_a_mistake_changes_nothing(arguments, argument):
         assert caught.value.argument == argument
         assert (client.status(), client.describe(), upstream(client)) == before
         assert_attempts(client.get(URL), [503, 503, 503])
+
+
+class Nowhere:
+    """A resolver that knows of nothing."""
+
+    async def resolve(self, target, /, *, deadline):
+        raise NotImplementedError
+
+    def immediate(self, target, /):
+        raise LookupError(target.host)
+
+
+def test_a_mistake_for_one_of_several_transports_changes_nothing_at_any():
+    other = resilience.Transport(transport=Script([], then=200), defaults=ONE)
+    with (
+        virtual(),
+        resilience.Client(transport=Script([], then=503), defaults=TWO, mounts={"http://other": other}) as client,
+    ):
+        client.get(URL)
+        client.get("http://other.internal")
+        client.get("http://other")
+        before = client.status(), client.describe()
+        with pytest.raises(resilience.ConfigurationError, match="LookupError: other") as caught:
+            client.update(services={"web.internal": ONE, "other": resilience.Service(discovery=Nowhere())})
+        assert caught.value.argument == "services['other:80']"
+        assert (client.status(), client.describe()) == before
+        assert_attempts(client.get(URL), [503, 503, 503])
+        client.update(services={"web.internal": ONE, "other": TWO})
+        assert_attempts(client.get(URL), [503])
+
+
+@pytest.mark.parametrize("discovery", [TWO.discovery, resilience.Static([B, C])])
+def test_a_balancer_that_cannot_balance_these_endpoints_changes_nothing(discovery):
+    class Few(resilience.RoundRobin):
+        def update(self, endpoints):
+            if len(endpoints) > 1:
+                raise RuntimeError("too many")
+
+        def fresh(self, **_):
+            return Few()
+
+    service = resilience.Service(discovery=discovery, balancer=Few())
+    with virtual(), resilience.Client(transport=Script([], then=503), defaults=TWO) as client:
+        client.get("http://first.internal")
+        client.get(URL)
+        before = client.status(), client.describe()
+        with pytest.raises(resilience.ConfigurationError, match="too many") as caught:
+            client.update(services={"web.internal": service}, defaults=ONE)
+        assert caught.value.argument == f"services['{NAME}']"
+        assert (client.status(), client.describe()) == before
+
+
+def test_what_copies_have_to_spend_is_not_changed_by_an_update_that_is_refused():
+    def mirror(rate):
+        budget = resilience.RetryBudget(0.0, min_per_second=rate, ttl=1.0)
+        return resilience.Route(to="shadow.internal", mirror=True, budget=budget)
+
+    script = Script([], then=200)
+    with virtual() as clock, resilience.Client(transport=script, defaults=ONE, routes=[mirror(1.0)]) as client:
+        client.get(URL)
+        with pytest.raises(resilience.ConfigurationError):
+            client.update(defaults="fast", routes=[mirror(50.0)])
+        for _ in range(5):
+            client.get(URL)
+        clock.advance(0.5)
+        assert len(script.sent) == 6 + 1
 
 
 def test_nothing_given_changes_nothing():

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import resilience
 from resilience.cli import main
 from resilience.config import doubts_of, load, schema
 from resilience.config.schema import schema_text
+from resilience.http.doubts import doubts
 
 DOUBTFUL = """\
 [defaults]
@@ -87,6 +89,32 @@ def test_the_environment_when_asked(tmp_path, capsys, monkeypatch):
     assert run(capsys, monkeypatch, path)[0] == 0
     code, _, err = run(capsys, monkeypatch, "--environment", path)
     assert (code, err) == (1, ["RESILIENCE__DEFAULTS__RETRY: defaults.retry = 5: expected a table"])
+
+
+def test_counts_that_mean_no_limit_are_doubted_in_no_time():
+    many = 10**300
+    service = resilience.Service(
+        retry=resilience.Retry(10**9), circuit=resilience.CircuitBreaker(minimum_calls=many), max_in_flight=many
+    )
+    assert [warning.split(":")[0] for warning in doubts(service, None)] == [
+        f"this circuit never opens by its ratio: {many} calls never fit into 10 s with {many} at a time".split(":")[0]
+    ]
+    (warning,) = doubts(resilience.Service(retry=resilience.Retry(many), attempt_timeout=1.0), None)
+    assert warning.startswith(f"{many} attempts of 1 s do not fit")
+
+
+def test_every_warning_has_its_own_line_in_a_large_file(tmp_path):
+    path = tmp_path / "a.toml"
+    tables = (f'[services."s{number}"]\ntotal_timeout = 2\nattempt_timeout = "5s"\n' for number in range(300))
+    path.write_text("".join(tables), encoding="utf-8")
+    assert [doubt.line for doubt in doubts_of(load(path))] == list(range(3, 903, 3))
+
+
+def test_a_name_is_told_in_one_line(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"pipelines": {"a\nb": [{"kind": "circuit"}, {"kind": "retry"}]}}), encoding="utf-8")
+    told = str(doubts_of(load(path))[0])
+    assert told.startswith(f"{path}:1: a\\nb: ")
 
 
 def test_the_published_schema_is_that_of_the_code():

@@ -196,6 +196,12 @@ MISTAKES = [
     ({"defaults": {"guard": {"status": "2xx"}}}, "defaults.guard.status", "2xx", "a range such as"),
     ({"defaults": {"guard": {}}}, "defaults.guard.status", None, "at least one rule"),
     ({"defaults": {"slow_start": True}}, "defaults.slow_start", True, "seconds as a number"),
+    ({"defaults": {"total_timeout": 10**400}}, "defaults.total_timeout", 10**400, "finite"),
+    ({"defaults": {"retry": {"wait": {"base": 2}}}}, "defaults.retry.wait.cap", 1.0, "not below base"),
+    ({"defaults": {"hedge": {"after": {"quantile": 0.5, "ceiling": 0}}}}, "defaults.hedge.after.ceiling", 0, "above 0"),
+    ({"defaults": {"discovery": [{"address": "a", "weight": 0}]}}, "defaults.discovery.0.weight", 0, "above 0"),
+    ({"defaults": {"deadline_header": "a b"}}, "defaults.deadline_header", "a b", "the name of a header"),
+    ({"pipelines": {"a": [{"kind": "retry", "budget": {"ttl": 0}}]}}, "pipelines.a.0.budget.ttl", 0, "above 0"),
     ({"services": {"a b": {}}}, 'services."a b"', "a b", "keys like"),
     ({"services": {"web": {}, "WEB": {}}}, "services.WEB", "WEB", "another name than 'web'"),
     ({"services": 5}, "services", 5, "a table"),
@@ -243,6 +249,71 @@ def test_all_mistakes_are_told_each_with_its_line(file):
     ]
     assert (error.argument, error.value) == ("defaults.total_timeout", "soon")
     assert isinstance(error, resilience.ConfigurationError)
+
+
+def test_so_are_those_that_the_library_finds_in_the_order_of_the_file(file):
+    path = file("""\
+[services."a/b"]
+total_timeout = 0
+attempt_timeout = "0s"
+[services.b]
+discovery = ["10.0.0.999"]
+[services.b.circuit]
+open_for = 5
+max_open_for = 1
+[services.b.retry]
+budget.ttl = 0
+wait.base = 3
+[defaults]
+retry.max_attempts = 0
+""")
+    assert [(problem.line, problem.key) for problem in problems(path).problems] == [
+        (1, 'services."a/b"'),
+        (2, 'services."a/b".total_timeout'),
+        (3, 'services."a/b".attempt_timeout'),
+        (5, "services.b.discovery.addresses"),
+        (8, "services.b.circuit.max_open_for"),
+        (10, "services.b.retry.budget.ttl"),
+        (11, "services.b.retry.wait.cap"),
+        (13, "defaults.retry.max_attempts"),
+    ]
+
+
+def test_a_key_that_stands_twice_in_json_is_refused(file):
+    services = '{"web": {"x": 1},\n"other": {},\n"w\\u0065b": {"x": 1,\n"x": 2}}'
+    text = f'{{"services": {services}, "defaults": {{\n"panic": 0,\n"panic": 0}}}}'
+    path = file(text, "a.json")
+    assert str(problems(path)).splitlines() == [
+        f"{path}:3: services.web: expected once: it stands in line 1, too",
+        f"{path}:6: defaults.panic: expected once: it stands in line 5, too",
+    ]
+
+
+@pytest.mark.parametrize("data", [None, 5, "services", [], [("services", {})]])
+def test_data_that_are_none(data):
+    with pytest.raises(ConfigurationFileError, match="expected an object with services"):
+        parse(data)
+
+
+def test_a_name_that_is_no_text():
+    (problem,) = problems({"services": {5: {}, "web": {}}}).problems
+    assert (problem.key, problem.expected) == ("services.5", "a text")
+
+
+@pytest.mark.parametrize(("argument", "value"), [("file", 5), ("file", b"a.toml"), ("environment", ["a"])])
+def test_arguments_that_are_none(argument, value):
+    with pytest.raises(resilience.ConfigurationError) as caught:
+        load(**{argument: value})
+    assert (caught.value.argument, caught.value.value) == (argument, value)
+
+
+def test_keys_are_told_in_one_line_whatever_is_in_them():
+    told = str(problems({"a\nb": 1, "services": {"\ud800": {}}, "\x1b[31m": 1}))
+    assert told.splitlines() == [
+        'the configuration: "a\\nb": no such key',
+        'the configuration: "\\x1b[31m": no such key',
+        "the configuration: services.\"\\ud800\" = '\\ud800': expected keys like 'host' or 'host:port'",
+    ]
 
 
 def test_what_the_library_refuses_is_told_with_its_line_too(file):
@@ -300,8 +371,23 @@ class TestEnvironment:
         assert found.defaults.retry.max_attempts == 4
 
     @pytest.mark.parametrize(
+        ("name", "word"),
+        [("xn--caf-dma.internal", "XN_CAF_DMA_INTERNAL"), ("[::1]:80", "1_80"), ("caf\u00e9.internal", "CAF_INTERNAL")],
+    )
+    def test_signs_become_one_underscore_however_many_they_are(self, file, name, word):
+        environment = {f"RESILIENCE__SERVICES__{word}__MAX_IN_FLIGHT": "7"}
+        assert load(file(f'[services."{name}"]'), environment=environment).services[name].max_in_flight == 7
+
+    def test_a_variable_for_two_services_is_refused(self, file):
+        text = '[services."web.internal"]\n[services."web-internal"]'
+        told = str(problems(file(text), environment={"RESILIENCE__SERVICES__WEB_INTERNAL__RETRY": "false"}))
+        assert "one key: 'web.internal' and 'web-internal' are spelled alike here" in told
+
+    @pytest.mark.parametrize(
         ("variable", "value", "told"),
         [
+            ("RESILIENCE__PIPELINES__PAYMENTS__\u0660__SECONDS", "1", "joined by two underscores"),
+            (f"RESILIENCE__PIPELINES__PAYMENTS__{'9' * 5000}__SECONDS", "1", "joined by two underscores"),
             (
                 "RESILIENCE__DEFAULTS__RETRY__MAX_ATTEMPTS",
                 "0",

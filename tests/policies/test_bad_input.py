@@ -13,10 +13,20 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.balancing.least_request import LeastRequest
+from resilience.balancing.peak_ewma import PeakEwma
+from resilience.balancing.random import Random
+from resilience.balancing.rendezvous import Rendezvous
+from resilience.balancing.round_robin import RoundRobin
 from resilience.balancing.zones import Zones
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds, share, whole
+from resilience.discovery.static import Static
+from resilience.health import App
 from resilience.health.ejection import OutlierEjection
+from resilience.http.routes import Route
+from resilience.http.service import Service
+from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
@@ -29,7 +39,9 @@ from resilience.policies.retry import Retry
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
+from resilience.registry import NamedPipeline
 from resilience.runtimes.entry import deadline
+from resilience.server import DeadlineMiddleware, WsgiDeadlineMiddleware
 
 
 def within(duration):
@@ -127,6 +139,81 @@ def test_refused(make, name, value):
     assert error.expected
     assert str(error).startswith(f"{name}=")
     assert f": expected {error.expected}" in str(error)
+
+
+class Array:
+    """As numpy's arrays of no dimensions are: comparisons answer with another, and there is nothing to iterate over."""
+
+    __hash__ = None
+
+    def __le__(self, other):
+        return self
+
+    __lt__ = __ge__ = __gt__ = __eq__ = __ne__ = __le__
+
+    def __iter__(self):
+        raise TypeError("iteration over a 0-d array")
+
+
+NO_REALS = [Decimal("0.9"), Array(), "1", None, math.nan, 10**400, [1]]
+IN_RANGES = [
+    (RetryBudget, "ratio"),
+    (RetryBudget, "min_per_second"),
+    (Aimd, "backoff"),
+    (Gradient2, "tolerance"),
+    (Throttle, "k"),
+    (RateLimit, "rate"),
+    (lambda q: quantile(q, ceiling=1), "q"),
+]
+
+
+@pytest.mark.parametrize(("make", "name"), IN_RANGES, ids=[name for _, name in IN_RANGES])
+@pytest.mark.parametrize("value", NO_REALS, ids=label)
+def test_what_does_not_go_together_with_floats_is_no_number(make, name, value):
+    with pytest.raises(ConfigurationError) as caught:
+        make(**{name: value})
+    assert caught.value.argument == name
+
+
+OTHERS = [
+    (lambda it: RateLimit(1, burst=it), "burst", [0, 1.5, 10**400]),
+    (lambda it: Rendezvous(bounded_load=it), "bounded_load", [10**400, 0.5, math.nan]),
+    (lambda it: Rendezvous(header=it), "header", ["", "gr\u00f6\u00dfe", "x y", "\ud800", 5]),
+    (lambda it: Rendezvous(cookie=it), "cookie", ["", " ", 5]),
+    (lambda it: Static([("10.0.0.1:80", it)]), "addresses", [10**400, 0, math.inf]),
+    (lambda it: Service(overprovisioning=it), "overprovisioning", [10**400, math.inf, math.nan]),
+    (lambda it: Guard(status=it), "status", [[[200]], [Array()], Array(), [{}], []]),
+    (lambda it: Guard(content_type=it), "content_type", [Array(), []]),
+    (lambda it: Retry(on=it), "on", [Array()]),
+    (lambda it: CircuitBreaker(exclude=it), "exclude", [Array()]),
+    (lambda it: Zones("a", str, it), "inner", ["round_robin", 5]),
+    *((lambda it, make=make: make(draw=it), "draw", [42, "seed", None]) for make in (RoundRobin, Random, LeastRequest)),
+    (lambda it: PeakEwma(draw=it), "draw", [42]),
+    (lambda it: Rendezvous(draw=it), "draw", [42]),
+    (lambda it: Zones("a", str, draw=it), "draw", [42]),
+    (lambda it: Route(to="a", mirror=it), "mirror", ["no", 1, None]),
+    (lambda it: Route(to="a", sticky=it), "sticky", ["gr\u00f6\u00dfe", "x y", 5]),
+    (lambda it: Route(to="a", header=it), "header", ["gr\u00f6\u00dfe", {"x y": "*"}, 5]),
+    (lambda it: Route(to="a", method=it), "method", [Array(), [], 5]),
+    (lambda it: NamedPipeline(it, Pipeline()), "name", [5, ""]),
+    (lambda it: NamedPipeline("a", it), "current", [5, Retry()]),
+    (DeadlineMiddleware, "app", [None, 5]),
+    (WsgiDeadlineMiddleware, "app", [None, 5]),
+    (App, "app", [5]),
+    (lambda it: App(started=it), "started", ["no"]),
+    (lambda it: App(requires=it), "requires", [["web"], "web", 5]),
+    (lambda it: App(about=it), "about", ["x", 5]),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "values"), OTHERS, ids=[f"{name}{at}" for at, (_, name, _) in enumerate(OTHERS)]
+)
+def test_what_would_fail_at_the_first_call_is_refused(make, name, values):
+    for value in values:
+        with pytest.raises(ConfigurationError) as caught:
+            make(value)
+        assert caught.value.argument == name
 
 
 @pytest.mark.parametrize("queue", [-1, 1.5, math.nan, *NO_NUMBERS], ids=label)
