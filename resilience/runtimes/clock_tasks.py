@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio
 from anyio.to_thread import current_default_thread_limiter
 
-from resilience.runtimes.anyio import AnyioRuntime
+from resilience.runtimes.anyio import ALARMS, AnyioRuntime
 from resilience.runtimes.clock import Over, StuckError, Wake
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _PATIENCE = 1000
 """Such looks before the program counts as stuck."""
 _SHOWN = 5
 """Tasks that are named when everybody waits."""
+_REPLACED = ("time", "call_soon_threadsafe", "run_in_executor")
+"""Of a loop, while it lives by a clock."""
 
 
 class TaskRuntime(AnyioRuntime):
@@ -77,6 +79,8 @@ class LoopOnClock:
         self._stuck: StuckError | None = None
         self._cancelling = 0
         self._soon = loop.call_soon_threadsafe
+        self._before = {name: vars(loop)[name] for name in _REPLACED if name in vars(loop)}
+        self._put_off(clock.now() - loop.time())
         self._loop._selector = self  # noqa: SLF001
         self._loop.time = clock.now
         self._loop.call_soon_threadsafe = self._call_soon_threadsafe
@@ -95,10 +99,18 @@ class LoopOnClock:
         self._limiter = current_default_thread_limiter()
 
     def leave(self) -> None:
-        """Give the loop its own time back."""
+        """Give the loop the time back that it had: its own, or that of a clock around this one."""
         self._loop._selector = self._selector  # noqa: SLF001
-        for name in ("time", "call_soon_threadsafe", "run_in_executor"):
+        for name in _REPLACED:
             delattr(self._loop, name)
+        vars(self._loop).update(self._before)
+        self._put_off(self._loop.time() - self._clock.now())
+
+    def _put_off(self, seconds: float) -> None:
+        # What the loop is to do at an instant of one clock stays as far away when it goes over to another.
+        for handle in self._loop._scheduled:  # noqa: SLF001 - in place: all move alike, so the heap stays one
+            handle._when += seconds  # noqa: SLF001
+        ALARMS.put_off(self._loop, seconds)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a selector does
         return getattr(self._selector, name)

@@ -74,6 +74,65 @@ def test_an_async_block_takes_the_running_loop_along():
     assert before <= asyncio.run(main()) < before + 3600
 
 
+LIMITS = {
+    "asyncio": lambda seconds, work: asyncio.wait_for(work(), seconds),
+    "anyio": lambda seconds, work: in_a_scope(seconds, work),
+    "ours": lambda seconds, work: resilience.Timeout(seconds).acall(work),
+}
+
+
+async def in_a_scope(seconds, work):
+    with anyio.move_on_after(seconds):
+        return await work()
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_around_an_async_block_stays_as_far_away(name):
+    async def block(seconds):
+        with virtual() as clock:
+            with pytest.raises(TimeoutError):
+                await LIMITS[name](1, asyncio.Event().wait)
+            assert clock.elapsed == 1.0
+            await asyncio.sleep(seconds)
+        return "done"
+
+    async def main(seconds):
+        return await LIMITS[name](100, lambda: block(seconds))
+
+    with virtual() as clock:
+        clock.advance(10_000)  # the next clock begins where this one ends
+    assert asyncio.run(main(90)) == "done"
+    with pytest.raises(TimeoutError):
+        asyncio.run(main(110))
+
+
+def test_a_task_that_outlives_an_async_block_goes_on_in_the_time_that_is_left():
+    async def main():
+        async def hour():
+            await asyncio.sleep(3600)
+            return "done"
+
+        with virtual():
+            task = asyncio.create_task(hour())
+            await asyncio.sleep(3599.99)
+        return await asyncio.wait_for(task, 30)
+
+    assert asyncio.run(main()) == "done"
+
+
+def test_a_loop_goes_back_to_the_clock_around_the_inner_one():
+    async def main():
+        with virtual() as inner:
+            await asyncio.sleep(3)
+            assert (inner.elapsed, clock.elapsed) == (3.0, 0.0)
+        await asyncio.to_thread(time.sleep, 2)
+        return clock.elapsed
+
+    with virtual() as clock:
+        assert clock.run(main) == 2.0
+
+
 def test_loops_that_the_code_starts_itself_follow():
     async def main():
         await asyncio.sleep(60)
