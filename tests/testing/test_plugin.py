@@ -50,12 +50,11 @@ def pytest_pycollect_makeitem(collector):
     made = yield
     items = made.get_result()
     if isinstance(items, list):
-        made.force_result([
-            Coroutine.from_parent(item.parent, name=item.name, callspec=getattr(item, "callspec", None), callobj=item.obj,
-                                  fixtureinfo=item._fixtureinfo, originalname=item.originalname)
-            if inspect.iscoroutinefunction(item.obj) else item
-            for item in items
-        ])
+        made.force_result([convert(item) if inspect.iscoroutinefunction(item.obj) else item for item in items])
+
+def convert(item):
+    same = dict(callspec=getattr(item, "callspec", None), fixtureinfo=item._fixtureinfo, originalname=item.originalname)
+    return Coroutine.from_parent(item.parent, name=item.name, callobj=item.obj, **same)
 """
 """What pytest-asyncio does to items."""
 
