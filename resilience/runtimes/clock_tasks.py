@@ -11,7 +11,7 @@ import anyio
 from anyio.to_thread import current_default_thread_limiter
 
 from resilience.runtimes.anyio import ALARMS, AnyioRuntime
-from resilience.runtimes.clock import Over, StuckError, Wake
+from resilience.runtimes.clock import Circles, Over, StuckError, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,6 +73,7 @@ class LoopOnClock:
         self._loop = cast("Any", loop)
         self._selector = self._loop._selector  # noqa: SLF001 - asyncio has no other way in for a loop that runs already
         self._wake = Wake()
+        self._circles = Circles()
         self._limiter: anyio.CapacityLimiter | None = None
         self._looking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -140,8 +141,12 @@ class LoopOnClock:
         while True:
             busy = self._limiter is not None and self._limiter.borrowed_tokens > 0
             events = self._selector.select(0)
-            if events or self._clock.now() >= until:
+            if events:
                 return events
+            now = self._clock.now()
+            if now >= until:
+                circles = self._circles.turn(now)
+                return [] if circles is None else self._hear_of(circles)
             if busy and looks < _PATIENCE:  # a thread of anyio's, which takes no part
                 looks += 1
                 events = self._selector.select(_REAL)
@@ -151,11 +156,14 @@ class LoopOnClock:
             try:
                 self._clock.wait(until, self._wake)
             except StuckError as error:
-                if self._task is None or self._stuck is not None:
-                    raise
-                self._stuck = StuckError(f"{error}{self._waiting()}")
-                self._task.cancel()
-                return []
+                return self._hear_of(error)
+
+    def _hear_of(self, error: StuckError) -> Any:  # noqa: ANN401 - no events
+        if self._task is None or self._stuck is not None:
+            raise error
+        self._stuck = StuckError(f"{error}{self._waiting()}")
+        self._task.cancel()
+        return []
 
     def _waiting(self) -> str:
         places = [f"\n  {task.get_name()}: {_place(task)}" for task in asyncio.all_tasks(self._loop)]

@@ -6,6 +6,7 @@ import threading
 import time
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import sniffio
@@ -74,17 +75,17 @@ def test_an_async_block_takes_the_running_loop_along():
     assert before <= asyncio.run(main()) < before + 3600
 
 
-LIMITS = {
-    "asyncio": lambda seconds, work: asyncio.wait_for(work(), seconds),
-    "anyio": lambda seconds, work: in_a_scope(seconds, work),
-    "ours": lambda seconds, work: resilience.Timeout(seconds).acall(work),
-}
-
-
 async def in_a_scope(seconds, work):
     with anyio.move_on_after(seconds):
         return await work()
     raise TimeoutError
+
+
+LIMITS = {
+    "asyncio": lambda seconds, work: asyncio.wait_for(work(), seconds),
+    "anyio": in_a_scope,
+    "ours": lambda seconds, work: resilience.Timeout(seconds).acall(work),
+}
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -131,6 +132,18 @@ def test_a_loop_goes_back_to_the_clock_around_the_inner_one():
 
     with virtual() as clock:
         assert clock.run(main) == 2.0
+
+
+def test_one_description_serves_for_a_block_in_a_block():
+    before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+    week = virtual(limit=7 * 86_400)
+    with week as outer:
+        with week as inner:
+            time.sleep(3)
+        assert (inner.elapsed, outer.elapsed) == (3.0, 0.0)
+        time.sleep(1)
+        assert outer.elapsed == 1.0
+    assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever) == before
 
 
 def test_loops_that_the_code_starts_itself_follow():
@@ -194,7 +207,60 @@ async def test_decorated_async_tests_are_plain_to_pytest(clock):
     assert clock.elapsed == 5.0
 
 
+def test_generators_are_refused():
+    def plain():
+        yield
+
+    async def tasks():
+        yield
+
+    for function in (plain, tasks, 5):
+        with pytest.raises(resilience.ConfigurationError):
+            virtual()(function)
+
+
 class TestItCannotHang:
+    def test_plain_code_that_goes_in_circles(self, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+        with virtual() as clock, pytest.raises(StuckError, match="goes in circles"):
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                time.sleep(0)
+        assert clock.elapsed == 0.0
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_async_code_that_goes_in_circles(self, backend, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+
+        async def main():
+            with anyio.move_on_after(1):
+                while True:
+                    await anyio.lowlevel.checkpoint()
+
+        with virtual() as clock:
+            with pytest.raises(StuckError, match="goes in circles"):
+                clock.run(main, backend=backend)
+            assert clock.run(anyio.sleep, 1, backend=backend) is None  # and the clock still goes
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_many_turns_are_no_circle_while_time_passes(self, backend, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+
+        async def main():
+            for _ in range(5):
+                for _ in range(300):
+                    await anyio.lowlevel.checkpoint()
+                await anyio.sleep(1)
+            return clock.elapsed
+
+        with virtual() as clock:
+            assert clock.run(main, backend=backend) == 5.0
+            for _ in range(5):
+                for _ in range(900):
+                    time.sleep(0)
+                time.sleep(1)
+            assert clock.elapsed == 10.0
+
     def test_plain_code_that_waits_for_nothing_that_can_come(self):
         bulkhead = resilience.Bulkhead(1, queue=1)
         with virtual(), pytest.raises(StuckError, match="everybody waits"):
@@ -342,6 +408,12 @@ class TestWhatFollowsTheClock:
             assert [thread.result() for thread in threads] == ["a", "b"]
         assert order == [("a", 2.0), ("b", 3.0), ("a", 4.0), ("b", 6.0)]
 
+    def test_several_may_wait_for_the_same_thread(self):
+        with virtual() as clock:
+            first = clock.start(lambda: (time.sleep(2), clock.elapsed)[1])
+            others = [clock.start(first.result) for _ in range(3)]
+            assert [thread.result() for thread in (*others, first)] == [2.0] * 4
+
     def test_what_a_thread_raises_comes_out_of_its_result(self):
         with virtual() as clock, pytest.raises(ConnectionError):
             clock.start(failing, []).result()
@@ -442,8 +514,19 @@ def test_bad_arguments(arguments, argument):
     assert caught.value.argument == argument
 
 
+async def nothing():
+    pass
+
+
 def test_bad_arguments_of_the_clock():
     with virtual() as clock:
+        for begin in (lambda: clock.run(5), lambda: clock.start(5), lambda: clock.start(nothing)):
+            with pytest.raises(resilience.ConfigurationError):
+                begin()
+        coroutine = nothing()
+        with pytest.raises(resilience.ConfigurationError, match=r"clock.run\(main, argument\)"):
+            clock.run(coroutine)
+        coroutine.close()
         with pytest.raises(resilience.ConfigurationError):
             clock.advance(-1)
         with pytest.raises(resilience.ConfigurationError):
