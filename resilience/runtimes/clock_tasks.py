@@ -104,7 +104,8 @@ class LoopOnClock:
         self._loop._selector = self._selector  # noqa: SLF001
         for name in _REPLACED:
             delattr(self._loop, name)
-        vars(self._loop).update(self._before)
+        for name, value in self._before.items():
+            setattr(self._loop, name, value)
         self._put_off(self._loop.time() - self._clock.now())
 
     def _put_off(self, seconds: float) -> None:
