@@ -13,7 +13,9 @@ import math
 import random
 import threading
 import time
+from contextvars import Context
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +102,7 @@ class Clock:
         self._due: list[tuple[float, int, Turn, int]] = []
         self._main = self._running = Turn()
         self._others: dict[Turn, threading.Thread] = {}
+        self._daemons = WeakSet(thread for thread in threading.enumerate() if thread.daemon)
         self._over = False
 
     def now(self) -> float:
@@ -115,6 +118,22 @@ class Clock:
     def mine(self) -> bool:
         """Tell whether it is the calling thread's turn."""
         return self._running.thread == threading.get_ident()
+
+    @property
+    def somebody_due(self) -> bool:
+        """Tell whether anybody on this clock goes on by himself."""
+        with self._lock:
+            self._drop_stale_locked()
+            return bool(self._due)
+
+    @property
+    def others_live(self) -> bool:
+        """Tell whether there are threads that take no part in this clock, and may have to do with it.
+
+        Not the daemons that have been there before: they belong to others.
+        """
+        mine = {*self._daemons, *self._others.values(), threading.current_thread()}
+        return not mine.issuperset(threading.enumerate())
 
     # Waiting.
 
@@ -210,7 +229,7 @@ class Clock:
         turn.waits = 1
         self._others = {other: thread for other, thread in self._others.items() if not other.done}
         thread = self._others[turn] = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
+        Context().run(thread.start)  # which waits until it has begun, in real time
         self._push(self._now, turn, 1)
         return thread
 

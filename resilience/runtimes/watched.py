@@ -15,8 +15,8 @@ T = TypeVar("T")
 
 _PATIENCE = 5.0
 """Real seconds without any progress, after which a thread counts as blocked."""
-_WAITING = ("threading", "queue")
-"""Modules whose frames say how a thread waits, not for what."""
+_WAITING = ("threading", "queue", "resilience.runtimes.")
+"""Beginnings of modules whose frames say how a thread waits, not for what."""
 
 
 class BlockedError(RuntimeError):
@@ -56,7 +56,7 @@ def _place(others: set[threading.Thread]) -> str:
     frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - documented, for this
     for thread in set(threading.enumerate()) - others:
         frame: FrameType | None = frames.get(thread.ident or 0)
-        while frame is not None and _module(frame) in _WAITING:
+        while frame is not None and _module(frame).startswith(_WAITING):
             frame = frame.f_back
         if frame is not None and not _module(frame).startswith("resilience."):
             return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"

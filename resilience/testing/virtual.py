@@ -115,8 +115,9 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
     ``clock``. `seed` decides about jitter; after `limit` virtual seconds (a day) a program that does nothing but wait
     counts as stuck. Then, and when everybody waits for something that cannot come, ``StuckError`` is raised.
 
-    Policies, clients made inside or outside, ``time.sleep``, ``time.monotonic``, ``asyncio``'s and, with
-    ``backend="trio"``, trio's timers follow the clock. Real sockets, locks and threads that others began do not.
+    Policies, clients made inside or outside, ``time.sleep``, ``time.monotonic``, events and queues of threads,
+    ``asyncio``'s and, with ``backend="trio"``, trio's timers follow the clock. Real sockets, locks and threads that
+    others began do not.
     """
 
     def __init__(self, *, seed: int = 0, limit: float | timedelta = DAY, backend: str = "asyncio") -> None:

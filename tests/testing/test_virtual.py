@@ -1,9 +1,11 @@
 """``virtual()``: user code, plain and async, on a clock that jumps and cannot hang."""
 
 import asyncio
+import queue
 import random
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import anyio
 import anyio.lowlevel
@@ -228,6 +230,20 @@ class TestItCannotHang:
                 time.sleep(0)
         assert clock.elapsed == 0.0
 
+    def test_plain_code_that_waits_for_what_no_thread_brings(self):
+        for wait in (threading.Event().wait, queue.Queue().get, threading.Semaphore(0).acquire, Future().result):
+            with virtual() as clock, pytest.raises(StuckError, match="everybody waits"):
+                time.sleep(5)
+                wait()
+            assert clock.elapsed == 5.0
+
+    def test_a_thread_that_waits_for_an_event_is_ended_with_the_block(self):
+        with virtual() as clock:
+            thread = clock.start(threading.Event().wait)
+            clock.advance(1)
+            assert not thread.done
+        assert not [it for it in threading.enumerate() if it.name.startswith("resilience-virtual")]
+
     @pytest.mark.parametrize("backend", BACKENDS)
     def test_async_code_that_goes_in_circles(self, backend, monkeypatch):
         monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
@@ -408,6 +424,40 @@ class TestWhatFollowsTheClock:
             assert [thread.result() for thread in threads] == ["a", "b"]
         assert order == [("a", 2.0), ("b", 3.0), ("a", 4.0), ("b", 6.0)]
 
+    def test_events_and_queues_of_threads(self):
+        def bring():
+            for number in range(3):
+                time.sleep(2)
+                line.put(number)
+            ready.set()
+
+        def wait():
+            ready.wait()
+            return clock.elapsed
+
+        line, ready = queue.Queue(), threading.Event()
+        with virtual() as clock:
+            assert not ready.wait(1.5)
+            with pytest.raises(queue.Empty):
+                line.get(timeout=1)
+            assert clock.elapsed == 2.5
+            clock.start(bring)
+            waiting = [clock.start(wait) for _ in range(2)]
+            assert [(line.get(timeout=9), clock.elapsed) for _ in range(3)] == [(0, 4.5), (1, 6.5), (2, 8.5)]
+            assert [thread.result() for thread in waiting] == [8.5, 8.5]
+            assert not threading.Semaphore(0).acquire(timeout=1)
+            with (condition := threading.Condition()):
+                assert not condition.wait_for(lambda: False, timeout=1)
+            assert clock.elapsed == 10.5
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                threading.Condition().wait()
+
+    def test_real_threads_may_bring_it_too(self):
+        with virtual() as clock, ThreadPoolExecutor(2) as pool:
+            assert [pool.submit(lambda n=n: (time.sleep(0.05), n)[1]).result() for n in range(3)] == [0, 1, 2]
+            assert list(pool.map(abs, [-1, -2])) == [1, 2]
+            assert clock.elapsed == 0.0
+
     def test_several_may_wait_for_the_same_thread(self):
         with virtual() as clock:
             first = clock.start(lambda: (time.sleep(2), clock.elapsed)[1])
@@ -465,10 +515,10 @@ class TestWhatFollowsTheClock:
             assert time.monotonic() - told[0] > 9e3
 
     def test_everything_is_put_back(self):
-        before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+        before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever, threading.Condition.wait
         with virtual(), virtual():
             pass
-        assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever) == before
+        assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever, threading.Condition.wait) == before
 
 
 def test_nothing_is_dialled():
