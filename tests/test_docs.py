@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 LINK = re.compile(r"\[[^]]*]\((?!https?:|mailto:|#)([^)#\s]+)")
+ANCHOR = re.compile(r"\[[^]]*]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
 PORT = 8080
 
 
@@ -105,3 +106,18 @@ def test_every_snippet_runs(document: Path, tmp_path: Path, monkeypatch: pytest.
 def test_every_link_leads_somewhere(document: Path) -> None:
     targets = LINK.findall(document.read_text(encoding="utf-8"))
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def heading(text: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_anchor_is_a_heading(document: Path) -> None:
+    wrong: list[str] = []
+    for target, anchor in ANCHOR.findall(document.read_text(encoding="utf-8")):
+        text = (document.parent / target if target else document).read_text(encoding="utf-8")
+        if anchor not in {heading(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#")}:
+            wrong.append(f"{target}#{anchor}")
+    assert wrong == []

@@ -48,6 +48,12 @@ class Alarms:
         if alarm.due < self._armed_for:
             self._arm(alarm.due)
 
+    def put_off(self, seconds: float) -> None:
+        """Have all of them be due so much later, as the loop's own timers are: the loop has got another clock."""
+        self._armed_for += seconds
+        for alarm in self.pending:
+            alarm.due += seconds
+
     def _arm(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -87,3 +93,9 @@ class AlarmsOfLoops:
             alarms = self._by_loop[loop] = Alarms(loop)
         self._latest = (weakref.ref(loop), alarms)
         return alarms
+
+    def put_off(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Put off the alarms of `loop`, if it has any."""
+        alarms = self._by_loop.get(loop)
+        if alarms is not None:
+            alarms.put_off(seconds)

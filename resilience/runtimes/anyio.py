@@ -83,14 +83,14 @@ class Cut:
         self._scope.cancel()
 
 
-_ALARMS = AlarmsOfLoops()
+ALARMS = AlarmsOfLoops()
 
 
 async def _limit_on_asyncio(loop: asyncio.AbstractEventLoop, seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     """Do what ``asyncio.timeout`` does, at a fraction of a scope's price: this is on every guarded call's way."""
     task = cast("asyncio.Task[object]", asyncio.current_task(loop))  # of the loop: else it looks for it again
     before = task.cancelling()
-    alarms = _ALARMS.of(loop)
+    alarms = ALARMS.of(loop)
     alarm = Alarm(task, (loop.time() if alarms.exact else monotonic()) + seconds)
     alarms.set(alarm)
     try:

@@ -13,12 +13,16 @@ import math
 import random
 import threading
 import time
+from contextvars import Context
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DAY = 86_400.0
+TURNS = 1_000_000
+"""So many at one instant, and the program goes in circles: it polls (``sleep(0)``) for what time alone would bring."""
 _GRID = 2.0**-26
 """Seconds; instants are multiples of it, rounded up, so that no test depends on how long the machine has been running:
 the sum of a whole number and a fraction is rounded differently from one power of two to the next."""
@@ -28,6 +32,26 @@ _LATEST = [0.0]
 
 class StuckError(RuntimeError):
     """Everybody waits for something that cannot come; in real time, the program would hang here."""
+
+
+class Circles:
+    """Counts the turns at one instant: where nobody waits, no time passes, and nothing comes of waiting for it."""
+
+    __slots__ = ("_instant", "_turns")
+
+    def __init__(self) -> None:
+        self._instant = -math.inf
+        self._turns = 0
+
+    def turn(self, now: float, /) -> StuckError | None:
+        """Note a turn; return what is to be raised if it was one too many."""
+        if now != self._instant:
+            self._instant, self._turns = now, 0
+        self._turns += 1
+        if self._turns <= TURNS:
+            return None
+        self._turns = 0
+        return StuckError(f"the program goes in circles: {TURNS} turns, and nobody has let time pass")
 
 
 class Over(BaseException):
@@ -72,11 +96,13 @@ class Clock:
         self.slept: list[float] = []
         """What was asked of `sleep`, in order."""
         self._now = self.start
+        self._circles = Circles()
         self._lock = threading.Lock()
         self._order = itertools.count()
         self._due: list[tuple[float, int, Turn, int]] = []
         self._main = self._running = Turn()
         self._others: dict[Turn, threading.Thread] = {}
+        self._daemons = WeakSet(thread for thread in threading.enumerate() if thread.daemon)
         self._over = False
 
     def now(self) -> float:
@@ -92,6 +118,22 @@ class Clock:
     def mine(self) -> bool:
         """Tell whether it is the calling thread's turn."""
         return self._running.thread == threading.get_ident()
+
+    @property
+    def somebody_due(self) -> bool:
+        """Tell whether anybody on this clock goes on by himself."""
+        with self._lock:
+            self._drop_stale_locked()
+            return bool(self._due)
+
+    @property
+    def others_live(self) -> bool:
+        """Tell whether there are threads that take no part in this clock, and may have to do with it.
+
+        Not the daemons that have been there before: they belong to others.
+        """
+        mine = {*self._daemons, *self._others.values(), threading.current_thread()}
+        return not mine.issuperset(threading.enumerate())
 
     # Waiting.
 
@@ -137,16 +179,21 @@ class Clock:
         with self._lock:
             self._drop_stale_locked()
             if not self._due:
-                return self._stuck(f"after {self.elapsed:g} s everybody waits for something that cannot come")
+                why = f"after {self.elapsed:g} s everybody waits for something that cannot come"
+                return self._stuck(StuckError(why))
             when = self._due[0][0]
             if when > self.start + self.limit:
-                return self._stuck(f"{self.limit:g} s have passed: has the program lost its way? (virtual(limit=…))")
-            turn = heapq.heappop(self._due)[2]
-            self._now = max(self._now, math.ceil(when / _GRID) * _GRID)
-            return turn
+                why = f"{self.limit:g} s have passed: has the program lost its way? (virtual(limit=…))"
+                return self._stuck(StuckError(why))
+            now = max(self._now, math.ceil(when / _GRID) * _GRID)
+            circles = self._circles.turn(now)
+            if circles is not None:
+                return self._stuck(circles)
+            self._now = now
+            return heapq.heappop(self._due)[2]
 
-    def _stuck(self, why: str) -> Turn:
-        self._main.error = StuckError(why)
+    def _stuck(self, error: StuckError) -> Turn:
+        self._main.error = error
         return self._main
 
     def _pass_on(self, me: Turn) -> None:
@@ -182,7 +229,7 @@ class Clock:
         turn.waits = 1
         self._others = {other: thread for other, thread in self._others.items() if not other.done}
         thread = self._others[turn] = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
+        Context().run(thread.start)  # which waits until it has begun, in real time
         self._push(self._now, turn, 1)
         return thread
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio
 from anyio.to_thread import current_default_thread_limiter
 
-from resilience.runtimes.anyio import AnyioRuntime
-from resilience.runtimes.clock import Over, StuckError, Wake
+from resilience.runtimes.anyio import ALARMS, AnyioRuntime
+from resilience.runtimes.clock import Circles, Over, StuckError, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,6 +27,8 @@ _PATIENCE = 1000
 """Such looks before the program counts as stuck."""
 _SHOWN = 5
 """Tasks that are named when everybody waits."""
+_REPLACED = ("time", "call_soon_threadsafe", "run_in_executor")
+"""Of a loop, while it lives by a clock."""
 
 
 class TaskRuntime(AnyioRuntime):
@@ -71,12 +73,15 @@ class LoopOnClock:
         self._loop = cast("Any", loop)
         self._selector = self._loop._selector  # noqa: SLF001 - asyncio has no other way in for a loop that runs already
         self._wake = Wake()
+        self._circles = Circles()
         self._limiter: anyio.CapacityLimiter | None = None
         self._looking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._stuck: StuckError | None = None
         self._cancelling = 0
         self._soon = loop.call_soon_threadsafe
+        self._before = {name: vars(loop)[name] for name in _REPLACED if name in vars(loop)}
+        self._put_off(clock.now() - loop.time())
         self._loop._selector = self  # noqa: SLF001
         self._loop.time = clock.now
         self._loop.call_soon_threadsafe = self._call_soon_threadsafe
@@ -95,10 +100,19 @@ class LoopOnClock:
         self._limiter = current_default_thread_limiter()
 
     def leave(self) -> None:
-        """Give the loop its own time back."""
+        """Give the loop the time back that it had: its own, or that of a clock around this one."""
         self._loop._selector = self._selector  # noqa: SLF001
-        for name in ("time", "call_soon_threadsafe", "run_in_executor"):
+        for name in _REPLACED:
             delattr(self._loop, name)
+        for name, value in self._before.items():
+            setattr(self._loop, name, value)
+        self._put_off(self._loop.time() - self._clock.now())
+
+    def _put_off(self, seconds: float) -> None:
+        # What the loop is to do at an instant of one clock stays as far away when it goes over to another.
+        for handle in self._loop._scheduled:  # noqa: SLF001 - in place: all move alike, so the heap stays one
+            handle._when += seconds  # noqa: SLF001
+        ALARMS.put_off(self._loop, seconds)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a selector does
         return getattr(self._selector, name)
@@ -128,8 +142,12 @@ class LoopOnClock:
         while True:
             busy = self._limiter is not None and self._limiter.borrowed_tokens > 0
             events = self._selector.select(0)
-            if events or self._clock.now() >= until:
+            if events:
                 return events
+            now = self._clock.now()
+            if now >= until:
+                circles = self._circles.turn(now)
+                return [] if circles is None else self._hear_of(circles)
             if busy and looks < _PATIENCE:  # a thread of anyio's, which takes no part
                 looks += 1
                 events = self._selector.select(_REAL)
@@ -139,11 +157,14 @@ class LoopOnClock:
             try:
                 self._clock.wait(until, self._wake)
             except StuckError as error:
-                if self._task is None or self._stuck is not None:
-                    raise
-                self._stuck = StuckError(f"{error}{self._waiting()}")
-                self._task.cancel()
-                return []
+                return self._hear_of(error)
+
+    def _hear_of(self, error: StuckError) -> Any:  # noqa: ANN401 - no events
+        if self._task is None or self._stuck is not None:
+            raise error
+        self._stuck = StuckError(f"{error}{self._waiting()}")
+        self._task.cancel()
+        return []
 
     def _waiting(self) -> str:
         places = [f"\n  {task.get_name()}: {_place(task)}" for task in asyncio.all_tasks(self._loop)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from resilience.runtimes.clock import DAY, StuckError
+from resilience.runtimes.clock import DAY, Circles, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,49 +24,47 @@ _PATIENCE = 1000
 
 
 class TrioClock(trio.abc.Clock):
-    """The clock, as trio reads it."""
+    """The clock, as trio reads it, and who hears of it when the program is stuck."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
+        self.stuck: list[StuckError] = []
+        self.scope: trio.CancelScope | None = None
+        """All that the program runs in."""
+        self._circles = Circles()
 
     def start_clock(self) -> None:
         """Begin: nothing is to be done."""
 
     def current_time(self) -> float:
-        """Return the time."""
-        return self._clock.now()
+        """Return the time; the loop asks for it once a turn."""
+        now = self.clock.now()
+        circles = self._circles.turn(now)
+        if circles is not None:
+            self.hear_of(circles)
+        return now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Return how long the loop may sleep: until the clock jumps, only input and output can wake it."""
-        return 0.0 if deadline <= self._clock.now() else DAY
+        return 0.0 if deadline <= self.clock.now() else DAY
+
+    def hear_of(self, error: StuckError) -> None:
+        """End the program."""
+        self.stuck.append(error)
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 def run_on_trio(clock: Clock, main: Callable[[], Awaitable[T]]) -> T:
     """Run `main` on a new trio loop that lives by this clock, in the caller's context."""
-    stuck: list[StuckError] = []
+    on = TrioClock(clock)
     results: list[T] = []
     errors: list[BaseException] = []
 
-    async def jump(scope: trio.CancelScope) -> None:
-        limiter = trio.to_thread.current_default_thread_limiter()
-        looks = 0
-        while True:
-            await wait_all_tasks_blocked()
-            if limiter.borrowed_tokens and looks < _PATIENCE:
-                looks += 1
-                await wait_all_tasks_blocked(_REAL)
-                continue
-            looks = 0
-            try:
-                clock.wait_or_look(clock.now() + trio.lowlevel.current_statistics().seconds_to_next_deadline)
-            except StuckError as error:
-                stuck.append(error)
-                scope.cancel()
-                return
-
     async def guarded() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(jump, nursery.cancel_scope)
+            on.scope = nursery.cancel_scope
+            nursery.start_soon(_jump, on)
             try:
                 results.append(await main())
             except trio.Cancelled:
@@ -76,9 +74,26 @@ def run_on_trio(clock: Clock, main: Callable[[], Awaitable[T]]) -> T:
             nursery.cancel_scope.cancel()
 
     def begin() -> None:
-        trio.run(guarded, clock=TrioClock(clock))
+        trio.run(guarded, clock=on)
 
     copy_context().run(begin)
-    for error in (*errors, *(stuck if not results else ())):
+    for error in (*errors, *(on.stuck if not results else ())):
         raise error
     return results[0]
+
+
+async def _jump(on: TrioClock) -> None:
+    clock, limiter = on.clock, trio.to_thread.current_default_thread_limiter()
+    looks = 0
+    while True:
+        await wait_all_tasks_blocked()
+        if limiter.borrowed_tokens and looks < _PATIENCE:
+            looks += 1
+            await wait_all_tasks_blocked(_REAL)
+            continue
+        looks = 0
+        try:
+            clock.wait_or_look(clock.now() + trio.lowlevel.current_statistics().seconds_to_next_deadline)
+        except StuckError as error:
+            on.hear_of(error)
+            return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilience.core.call import NEVER, Ambient, ambient
+from resilience.runtimes import clock_conditions
 from resilience.runtimes.background_clock import ClockBackground
 from resilience.runtimes.blocking import BlockingRuntime
 from resilience.runtimes.clock_tasks import LoopOnClock, TaskRuntime, run_on_asyncio
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _monotonic, _sleep, _run_forever = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+_wait = threading.Condition.wait
 _lock = threading.Lock()
 _entered = [0]
 
@@ -68,7 +71,7 @@ class World(ThreadRuntime):
         random.seed(self.clock.seed)
         with _lock:
             _entered[0] += 1
-            _put(_told_time, _told_sleep, _told_to_run)
+            _put(_told_time, _told_sleep, _told_to_run, _told_to_wait)
 
     def leave(self, error: BaseException | None) -> StuckError | None:
         """End what is left and go back to the time that was before; return what `error` means, if it was ours."""
@@ -82,7 +85,7 @@ class World(ThreadRuntime):
             with _lock:
                 _entered[0] -= 1
                 if not _entered[0]:
-                    _put(_monotonic, _sleep, _run_forever)
+                    _put(_monotonic, _sleep, _run_forever, _wait)
             if self._loop is not None:
                 self._loop.leave()
         return None if self._loop is None else self._loop.translated(error)
@@ -106,8 +109,11 @@ def _translated(outer: Ambient | None, world: World) -> float:
 # What `time` and asyncio do meanwhile: for code on a clock, what the clock says; for all other, what they always do.
 
 
-def _put(monotonic: Any, sleep: Any, run_forever: Any) -> None:  # noqa: ANN401 - as the standard library has them
+def _put(monotonic: Any, sleep: Any, run_forever: Any, wait: Any) -> None:  # noqa: ANN401 - as the library has them
     time.monotonic, time.sleep = monotonic, sleep
+    threading.Condition.wait = wait  # type: ignore[method-assign]
+    for module, name in ((threading, "_time"), (queue, "time")):  # the monotonic clock, by names of their own
+        setattr(module, name, monotonic)
     asyncio.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
 
 
@@ -132,6 +138,13 @@ def _told_sleep(seconds: float, /) -> None:
         raise ValueError(message)
     else:
         clock.wait(clock.now() + seconds)
+
+
+def _told_to_wait(condition: threading.Condition, timeout: float | None = None) -> bool:
+    clock = clock_here()
+    if clock is None or not clock.mine:
+        return _wait(condition, timeout)
+    return clock_conditions.wait(condition, clock, timeout)
 
 
 def _told_to_run(loop: Any) -> None:  # noqa: ANN401 - a loop of asyncio's

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -50,17 +52,35 @@ class Stepped:
                 resume, value = inner.throw, error
 
 
-async def cancelled_at(at: int, work: Callable[[], Awaitable[Any]]) -> tuple[int, bool, Exception | None]:
-    """Run `work`, cancelling it at its `at`-th suspension.
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What became of a coroutine that was to be cancelled."""
 
-    Return how many there were, whether it ended so, and what it raised.
-    """
+    suspensions: int
+    heard: bool
+    """Could it hear of it, there or later? Not in clean-up that is shielded."""
+    ended: bool
+    """Did it end so?"""
+    raised: Exception | None
+
+
+async def cancelled_at(at: int, work: Callable[[], Awaitable[Any]]) -> Cancelled:
+    """Run `work`, cancelling it at its `at`-th suspension."""
     scope = anyio.CancelScope()
-    stepped = Stepped(work(), at, scope.cancel)
+    heard: list[bool] = []
+
+    def seen() -> None:
+        heard.append(anyio.current_effective_deadline() == -math.inf)
+
+    def cancel() -> None:
+        scope.cancel()
+        seen()
+
+    stepped = Stepped(work(), at, cancel, seen)
     raised: Exception | None = None
     with scope:
         try:
             await stepped
         except Exception as error:  # noqa: BLE001 - the caller's to judge
             raised = error
-    return stepped.suspensions, scope.cancelled_caught, raised
+    return Cancelled(stepped.suspensions, any(heard), scope.cancelled_caught, raised)

@@ -16,7 +16,8 @@ def fast() -> Generator[Sequence[float]]:
     """Have every backoff and every wait for a turn inside be over at once; gives the seconds that were left out.
 
     In plain and in async code, on any event loop, with real servers too. Time itself goes on as always: an open circuit
-    stays open, a deadline stays where it is. For code that depends on time passing there is :class:`virtual`.
+    stays open, an endpoint that has sent ``Retry-After`` stays away, a deadline stays where it is. For code that
+    depends on time passing there is :class:`virtual`.
     """
     with without_sleep() as slept:
         yield slept.seconds

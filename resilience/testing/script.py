@@ -20,7 +20,7 @@ from resilience.runtimes.blocking import BLOCKING, run_blocking
 from resilience.runtimes.clock import StuckError
 from resilience.runtimes.clock_world import clock_here
 from resilience.runtimes.stand_in import here
-from resilience.testing.steps import UNSENT, After, Answer, Hang, check_step, error_of
+from resilience.testing.steps import UNSENT, After, Answer, Hang, body_of, check_step, error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,6 +94,7 @@ class Script(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _take(self, name: str, line: Iterable[Step] | Step) -> None:
         where = f"steps[{name!r}]" if name else "steps"
+        name = name.lower()  # as names are everywhere
         if isinstance(line, list | tuple | Iterator):
             self._lines[name] = list(cast("Iterable[Step]", line))
             for number, step in enumerate(self._lines[name]):
@@ -140,7 +141,8 @@ class Script(httpx.BaseTransport, httpx.AsyncBaseTransport):
         sent = Sent(endpoint, request.method, str(request.url), now, request)
         with self._lock:
             self.sent.append(sent)
-            for name in (endpoint, endpoint.rpartition(":")[0], ""):
+            known = endpoint.lower()
+            for name in (known, known.rpartition(":")[0], ""):
                 if name in self._always:
                     return self._always[name]
                 line = self._lines.get(name)
@@ -186,9 +188,9 @@ class _Play:
     def response(self, step: int | Answer | Ok[Any] | httpx.Response) -> httpx.Response:
         """Return the answer."""
         if isinstance(step, httpx.Response):
-            return httpx.Response(
-                step.status_code, headers=step.headers, content=step.content, extensions=dict(step.extensions)
-            )
+            body, headers = body_of(step)
+            stream = httpx.ByteStream(body)
+            return httpx.Response(step.status_code, headers=headers, stream=stream, extensions=dict(step.extensions))
         if isinstance(step, int):
             return httpx.Response(step)
         answer = step if isinstance(step, Answer) else _answer_of(step.value)

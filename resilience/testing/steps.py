@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -14,7 +15,7 @@ from resilience.core.outcome import Ok
 from resilience.core.units import seconds as in_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 ConnectionRefused = ConnectionRefusedError
 """Nobody listens there: nothing is sent."""
@@ -22,6 +23,7 @@ ConnectionReset = ConnectionResetError
 """The request was sent, and the connection is gone."""
 
 _STATUSES = range(100, 600)
+_PIECES = "bytes or text, or a list of pieces: bytes, Hang(), seconds to wait, exceptions"
 _EXPECTED = (
     "a status, Answer(…), Ok(body), Hang(), After(seconds, step), an exception or its type, an httpx.Response, or a "
     "function of the request that returns one of these"
@@ -44,6 +46,7 @@ class Answer:
     """Answer with a status (100 to 599) and a body: `content` as bytes or text, or `json`.
 
     A list as `content` is a body in pieces: bytes, ``Hang()``, seconds to wait, or an exception that ends it early.
+    Raises ConfigurationError.
     """
 
     status: int = 200
@@ -52,8 +55,25 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the status."""
+        """Check all but the JSON."""
         require("status", self.status, "a status from 100 to 599", _is_status)
+        require("headers", self.headers, "a mapping of names to texts", lambda value: isinstance(value, Mapping))
+        content: object = self.content
+        if not isinstance(content, bytes | str):
+            require("content", content, _PIECES, lambda value: isinstance(value, Iterable))
+            object.__setattr__(self, "content", tuple(_piece(it) for it in cast("Iterable[object]", content)))
+
+
+def _piece(piece: object) -> object:
+    if isinstance(piece, int | float):
+        return in_seconds("content", piece, zero=True, infinite=True)
+    require("content", piece, _PIECES, _is_piece)
+    return piece
+
+
+def _is_piece(value: object) -> bool:
+    kind = value if isinstance(value, type) else type(value)
+    return isinstance(value, bytes | Hang) or issubclass(kind, Exception)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,25 @@ def check_step(step: object, /, argument: str = "step") -> None:
         raise ConfigurationError(argument, cast("object", step), _EXPECTED)
     if not (isinstance(step, Answer | Ok | Hang | After | Exception | httpx.Response) or callable(step)):
         raise ConfigurationError(argument, step, _EXPECTED)
+    if isinstance(step, httpx.Response):
+        body_of(step, argument)
+
+
+def body_of(response: httpx.Response, /, argument: str = "step") -> tuple[bytes, list[tuple[str, str]]]:
+    """Return the body of a response as it is sent, and its headers; ConfigurationError if it can be read but once."""
+    headers = response.headers.multi_items()
+    if isinstance(response.stream, httpx.ByteStream):
+        return b"".join(response.stream), headers
+    try:
+        decoded = response.content
+    except httpx.ResponseNotRead:
+        expected = "an httpx.Response that has been read, or whose content is bytes: it may have to be sent again"
+        raise ConfigurationError(argument, response, expected) from None
+    return decoded, [(name, value) for name, value in headers if name not in _OF_THE_STREAM]
+
+
+_OF_THE_STREAM = {"content-encoding", "content-length", "transfer-encoding"}
+"""Headers that say how a body was sent."""
 
 
 def error_of(step: Exception | type[Exception], request: httpx.Request | None) -> Exception:

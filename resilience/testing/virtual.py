@@ -7,18 +7,20 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from resilience.core.errors import require
+from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import seconds as in_seconds
 from resilience.runtimes.blocking import run_blocking
 from resilience.runtimes.clock import DAY, Clock
 from resilience.runtimes.clock_threads import begin
 from resilience.runtimes.clock_world import World
-from resilience.runtimes.entry import is_async
+from resilience.runtimes.entry import is_async, refuse_async, refuse_generators
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from datetime import timedelta
     from types import TracebackType
+
+    from resilience.runtimes.clock_threads import ClockGate
 
 T = TypeVar("T")
 
@@ -29,7 +31,8 @@ class VirtualThread(Generic[T]):
     """A function under way in a thread of the clock's."""
 
     def __init__(self, world: World, function: Callable[[], T]) -> None:
-        self._gate = world.gate()
+        self._world = world
+        self._gates: list[ClockGate] = []
         self._ended: list[tuple[T | None, BaseException | None]] = []
 
         async def work() -> T:
@@ -37,7 +40,8 @@ class VirtualThread(Generic[T]):
 
         def note(value: T | None, error: BaseException | None) -> None:
             self._ended.append((value, error))
-            self._gate.open()
+            for gate in self._gates:
+                gate.open()
 
         begin(world.clock, work, note)
 
@@ -48,7 +52,10 @@ class VirtualThread(Generic[T]):
 
     def result(self) -> T:
         """Let time pass until it has ended; return what it returned, or raise what it raised."""
-        run_blocking(self._gate.wait(math.inf))
+        if not self._ended:
+            gate = self._world.gate()  # of this caller: others may wait for the same thread
+            self._gates.append(gate)
+            run_blocking(gate.wait(math.inf))
         value, error = self._ended[0]
         if error is not None:
             raise error
@@ -86,12 +93,17 @@ class VirtualClock:
 
         `backend`: ``asyncio`` or ``trio``; without it, the one of the block.
         """
+        if not callable(cast("object", function)):
+            argument, expected = "function", "an async function; not what it returns: clock.run(main, argument)"
+            raise ConfigurationError(argument, function, expected)
         chosen = self._backend if backend is None else backend
         require("backend", chosen, f"one of {', '.join(_BACKENDS)}", _BACKENDS.__contains__)
         return self._world.run(functools.partial(function, *args), chosen)
 
     def start(self, function: Callable[..., T], /, *args: Any) -> VirtualThread[T]:  # noqa: ANN401
         """Begin a plain function in a thread of this clock's: it runs whenever the others wait."""
+        refuse_generators(function)
+        refuse_async(function)
         return VirtualThread(self._world, functools.partial(function, *args))
 
 
@@ -103,8 +115,9 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
     ``clock``. `seed` decides about jitter; after `limit` virtual seconds (a day) a program that does nothing but wait
     counts as stuck. Then, and when everybody waits for something that cannot come, ``StuckError`` is raised.
 
-    Policies, clients made inside or outside, ``time.sleep``, ``time.monotonic``, ``asyncio``'s and, with
-    ``backend="trio"``, trio's timers follow the clock. Real sockets, locks and threads that others began do not.
+    Policies, clients made inside or outside, ``time.sleep``, ``time.monotonic``, events and queues of threads,
+    ``asyncio``'s and, with ``backend="trio"``, trio's timers follow the clock. Real sockets, locks and threads that
+    others began do not.
     """
 
     def __init__(self, *, seed: int = 0, limit: float | timedelta = DAY, backend: str = "asyncio") -> None:
@@ -113,19 +126,18 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
         self._seed = seed
         self._limit = in_seconds("limit", limit, infinite=True)
         self._backend = backend
-        self._world: World | None = None
+        self._worlds: list[World] = []
 
     def __enter__(self) -> VirtualClock:
         world = World(Clock(seed=self._seed, limit=self._limit))
         world.enter()
-        self._world = world
+        self._worlds.append(world)
         return VirtualClock(world, self._backend)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        world, self._world = self._world, None
-        stuck = None if world is None else world.leave(error)
+        stuck = self._worlds.pop().leave(error)
         if stuck is not None:
             raise stuck from None
 
@@ -136,7 +148,8 @@ class virtual:  # noqa: N801 - reads as a statement: `with virtual():`
     def __call__(self, function: Callable[..., T], /) -> Callable[..., T]: ...
 
     def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]:
-        """Decorate a function, plain or async; what comes out is plain."""
+        """Decorate a function, plain or async; what comes out is plain. Raises ConfigurationError for generators."""
+        refuse_generators(function)
         signature = inspect.signature(function)
         told = "clock" in signature.parameters
 

@@ -29,3 +29,9 @@ def test_every_argument_is_explained(policy):
     named = [it.name for it in parameters if it.kind in {it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY}]
     missing = [name for name in named if not re.search(rf"`[^`\n]*\b{name}\b[^`]*`", about)]
     assert missing == []
+
+
+def test_every_field_of_a_service_is_explained():
+    table = (DOCS / "policies.md").read_text(encoding="utf-8").partition("\n## Service\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines() if row.startswith("|"))))
+    assert named == set(inspect.signature(resilience.Service).parameters)

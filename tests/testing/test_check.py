@@ -1,5 +1,9 @@
 """``check_policy``: what is the same everywhere passes, and each kind of mistake is told."""
 
+import asyncio
+import threading
+import time
+
 import anyio
 import pytest
 
@@ -93,19 +97,231 @@ class Waits(Leaks):
         return await super().around(call, proceed)
 
 
+class LeaksOneOfTen(Leaks):
+    """Has more places than one to lose."""
+
+    async def around(self, call, proceed):
+        if self.inside == 10:
+            raise resilience.OverloadedError("full")
+        self.inside += 1
+        try:
+            reply = await proceed(call)
+        except Exception:
+            self.inside -= 1
+            raise
+        self.inside -= 1
+        return reply
+
+
+class Sleeps(resilience.Policy):
+    """Blocks its thread for a day, and with it the event loop."""
+
+    async def around(self, call, proceed):
+        time.sleep(86_400)  # noqa: ASYNC251 - the mistake
+        return await proceed(call)
+
+
+class Misses(resilience.Policy):
+    """Has a mistake that is the same everywhere."""
+
+    async def around(self, call):
+        return call
+
+
+class Shares(resilience.Policy):
+    """Keeps of the object what is of the call."""
+
+    async def around(self, call, proceed):
+        self.call = call
+        reply = await proceed(self.call)
+        assert self.call is call
+        return reply
+
+
+class LocksLoop(resilience.Policy):
+    """Waits by what is asyncio's, where two meet."""
+
+    def __init__(self):
+        self.lock = asyncio.Lock()
+
+    async def around(self, call, proceed):
+        async with self.lock:
+            return await proceed(call)
+
+
+class Forgets(resilience.Policy):
+    """Does not wait for the call."""
+
+    async def around(self, call, proceed):
+        made = proceed(call)
+        made.close()
+
+
+class Answers(resilience.Policy):
+    """Answers before the call has been made."""
+
+    async def around(self, call, proceed):
+        call.runtime.start(lambda: proceed(call))
+        return "reply"
+
+
+class Shortens(resilience.Policy):
+    """Leaves its own deadline with the call."""
+
+    async def around(self, call, proceed):
+        call.deadline = min(call.deadline, call.runtime.now() + 0.3)
+        return await proceed(call)
+
+
+class ShortensIfCancelled(resilience.Policy):
+    """Restores the deadline unless it is cancelled."""
+
+    async def around(self, call, proceed):
+        before, call.deadline = call.deadline, 0.0
+        try:
+            reply = await proceed(call)
+        except Exception:
+            call.deadline = before
+            raise
+        call.deadline = before
+        return reply
+
+
+class Stays(resilience.Policy):
+    """Waits for ever where a call has failed."""
+
+    async def around(self, call, proceed):
+        try:
+            return await proceed(call)
+        except ConnectionError:
+            await call.runtime.gate().wait(float("inf"))
+
+
 @pytest.mark.parametrize(
     ("policy", "told"),
     [
         (Awaits, "threads: "),
         (Swallows, "as if nothing had happened"),
         (Turns, "raised RuntimeError: turned in the place of the cancellation"),
-        (Leaks, "the next call came to OverloadedError: full"),
+        (Leaks, "the next call came to OverloadedError: full instead of 'reply'"),
+        (LeaksOneOfTen, "the next call came to OverloadedError: full"),
+        (Sleeps, "time.sleep stops all tasks at once: await call.runtime.sleep"),
+        (Awaits, "it awaits something besides proceed"),
+        (Misses, "it raises TypeError: .*around"),
+        (Shares, r"(?s)it raises AssertionError: .*test_check.py:\d+. .calls at the same time.$"),
+        (LocksLoop, "it awaits something besides proceed"),
+        (Forgets, "calls proceed.* and does not await it"),
+        (Answers, "answers before proceed.call. has ended"),
+        (Shortens, "changes call.deadline and does not restore it .success, slow success"),
+        (ShortensIfCancelled, "cancelled at suspension 1 on trio: it changes call.deadline"),
+        (Stays, "everybody waits for something that does not come .failure"),
         (Waits, "everybody waited for something that did not come"),
     ],
 )
 def test_mistakes_are_told(policy, told):
     with pytest.raises(AssertionError, match=told):
         check_policy(policy)
+
+
+class Locks(resilience.Policy):
+    """Holds a lock while the call goes on."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    async def around(self, call, proceed):
+        with self.lock:
+            return await proceed(call)
+
+
+class Keeps(Locks):
+    """Does not give a lock back when the call fails."""
+
+    async def around(self, call, proceed):
+        self.lock.acquire()
+        reply = await proceed(call)
+        self.lock.release()
+        return reply
+
+
+class Queues(Locks):
+    """Waits for what nobody brings, by a queue."""
+
+    async def around(self, call, proceed):
+        threading.Event().wait()
+        return await proceed(call)
+
+
+@pytest.mark.parametrize("policy", [Locks, Keeps, Queues])
+def test_a_thread_that_is_blocked_for_good_is_told(policy, monkeypatch):
+    monkeypatch.setattr("resilience.runtimes.watched._PATIENCE", 0.2)
+    with pytest.raises(AssertionError, match=rf"test_check.py:\d+ in {policy.__name__}.around: does it hold a lock"):
+        check_policy(policy)
+
+
+class Maps(resilience.Policy):
+    """Makes something else of an answer."""
+
+    async def around(self, call, proceed):
+        return (await proceed()).upper()
+
+
+class Refuses(resilience.Policy):
+    """Lets nothing through."""
+
+    async def around(self, call, proceed):
+        raise resilience.OverloadedError("closed for today")
+
+
+class CleansUp(resilience.Policy):
+    """Takes its time at the end, whatever happens."""
+
+    async def around(self, call, proceed):
+        try:
+            return await proceed(call)
+        finally:
+            async with call.runtime.shield():
+                await call.runtime.sleep(0.1)
+
+
+class KnowsTheLast(resilience.Policy):
+    """Answers with what it knows, and asks again for the next."""
+
+    def __init__(self):
+        self.known = None
+
+    async def around(self, call, proceed):
+        async def ask():
+            self.known = await proceed(call)
+
+        if self.known is None:
+            await ask()
+        else:
+            call.runtime.start(ask)
+        return self.known
+
+
+class Limits(resilience.Policy):
+    """Gives the call less time, and its own back afterwards; answers itself when that is over."""
+
+    async def around(self, call, proceed):
+        before = call.deadline
+        call.deadline = min(before, call.runtime.now() + 0.3)
+        try:
+            return await call.runtime.limit(call.remaining(), lambda: proceed(call))
+        except TimeoutError:
+            return "late"
+        finally:
+            call.deadline = before
+
+
+@pytest.mark.parametrize("policy", [Maps, Refuses, CleansUp, KnowsTheLast, Limits])
+def test_what_is_no_mistake_passes(policy):
+    assert check_policy(policy).runtimes == ("threads", "asyncio", "trio", "simulator")
+
+
+async def test_it_may_be_called_in_a_task(anyio_backend):
+    assert check_policy(resilience.Policy).cancelled > 0
 
 
 @pytest.mark.parametrize("make", [5, resilience.CircuitBreaker(), lambda: 5, int])

@@ -36,6 +36,48 @@ def test_the_fixtures(tmp_path):
     assert "the script is not over" in told
 
 
+OF_A_LOOP_OF_ITS_OWN = """
+import asyncio, inspect, pytest
+
+class Coroutine(pytest.Function):
+    def runtest(self):
+        test = self.obj
+        self.obj = lambda **given: asyncio.run(test(**given))
+        super().runtest()
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pycollect_makeitem(collector):
+    made = yield
+    items = made.get_result()
+    if isinstance(items, list):
+        made.force_result([convert(item) if inspect.iscoroutinefunction(item.obj) else item for item in items])
+
+def convert(item):
+    same = dict(callspec=getattr(item, "callspec", None), fixtureinfo=item._fixtureinfo, originalname=item.originalname)
+    return Coroutine.from_parent(item.parent, name=item.name, callobj=item.obj, **same)
+"""
+"""What pytest-asyncio does to items."""
+
+
+def test_beside_a_plugin_whose_items_run_on_a_loop_of_its_own(tmp_path):
+    tests = """
+import asyncio, pytest
+
+@pytest.mark.parametrize("seconds", [1.0, 3600.0])
+async def test_on_the_clock(resilience_clock, seconds):
+    await asyncio.sleep(seconds)
+    assert resilience_clock.elapsed == seconds
+
+async def test_on_its_own():
+    await asyncio.sleep(0)
+"""
+    (tmp_path / "conftest.py").write_text(OF_A_LOOP_OF_ITS_OWN)
+    (tmp_path / "test_it.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=50).stdout
+    assert "3 passed" in told
+
+
 def test_pytest_starts_without_the_library():
     code = "import sys, resilience_pytest; print(sorted({m.partition('.')[0] for m in sys.modules}))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout

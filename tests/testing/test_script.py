@@ -1,5 +1,6 @@
 """Scripted networks, scripted names, and what was tried."""
 
+import gzip
 import itertools
 import math
 import ssl
@@ -172,6 +173,25 @@ class TestSteps:
         assert_attempts(response, [("web.internal:8080", 200)])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_response_is_played_as_often_as_it_takes(kind):
+    coded = httpx.Response(200, content=gzip.compress(b"stock"), headers={"content-encoding": "gzip"})
+    chunked = httpx.Response(200, content=iter([b"st", b"ock"]))
+    chunked.read()
+    decoded = httpx.Response(200, content=iter([gzip.compress(b"stock")]), headers={"content-encoding": "gzip"})
+    decoded.read()
+    steps = [coded, chunked, decoded, coded, lambda _: httpx.Response(200, text="stock")]
+    outcomes, _ = calls(kind, Script(steps), urls=[URL] * 5)
+    assert [response.content for response in outcomes] == [b"stock"] * 5
+
+
+def test_names_are_the_same_in_capitals():
+    script = Script({"Web.Internal": [503], "WEB.internal:8080": [200]})
+    outcomes, _ = calls("threads", script, resilience.Service(), urls=["http://WEB.internal:8080/"])
+    assert_attempts(outcomes[0], [200])
+    assert script.left == {"web.internal": 1}
+
+
 def test_it_plays_for_httpx_itself():
     script = Script({"web.internal": [503], "[::1]:80": [204]})
     with httpx.Client(transport=script) as client:
@@ -247,6 +267,20 @@ class TestAttempts:
         with pytest.raises(AssertionError, match=r"(?s)attempts:.*503.*ReadTimeout.*expected:"):
             assert_attempts(self.response(), expected)
 
+    def test_the_steps_of_a_script_say_what_comes_of_them(self):
+        steps = [Answer(503), httpx.ReadError("gone"), ConnectionReset("gone"), httpx.Response(503), resilience.Ok(b"")]
+        service = resilience.Service(discovery=TWO.discovery, retry=resilience.Retry(9), circuit=None)
+        (response,), _ = calls("threads", Script(steps), service)
+        assert_attempts(response, steps)
+        with pytest.raises(AssertionError, match=r"(?s)expected:.*Answer"):
+            assert_attempts(response, [*steps[:-1], Answer(201)])
+
+    @pytest.mark.parametrize("entry", [After(1, 200), 1.5, int, object()])
+    def test_what_says_nothing_of_an_attempt_is_refused(self, entry):
+        with pytest.raises(resilience.ConfigurationError) as caught:
+            assert_attempts(self.response(), [503, entry, 200])
+        assert caught.value.argument == "expected"
+
     def test_functions_have_attempts_without_endpoints(self):
         def fetch():
             raise ConnectionRefusedError
@@ -273,6 +307,14 @@ class TestAttempts:
         lambda: Script({A: object()}),
         lambda: Script([200], then="x"),
         lambda: Answer(42),
+        lambda: Answer(content=5),
+        lambda: Answer(content=[b"half", "half"]),
+        lambda: Answer(content=[-1]),
+        lambda: Answer(content=[math.nan]),
+        lambda: Answer(content=[int]),
+        lambda: Answer(content=[bytes]),
+        lambda: Answer(headers=5),
+        lambda: Script([httpx.Response(200, content=iter([b"once"]))]),
         lambda: Hang("write"),
         lambda: After(-1, 200),
         lambda: After(math.nan, 200),

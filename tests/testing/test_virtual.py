@@ -1,11 +1,14 @@
 """``virtual()``: user code, plain and async, on a clock that jumps and cannot hang."""
 
 import asyncio
+import queue
 import random
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import sniffio
@@ -74,6 +77,77 @@ def test_an_async_block_takes_the_running_loop_along():
     assert before <= asyncio.run(main()) < before + 3600
 
 
+async def in_a_scope(seconds, work):
+    with anyio.move_on_after(seconds):
+        return await work()
+    raise TimeoutError
+
+
+LIMITS = {
+    "asyncio": lambda seconds, work: asyncio.wait_for(work(), seconds),
+    "anyio": in_a_scope,
+    "ours": lambda seconds, work: resilience.Timeout(seconds).acall(work),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_around_an_async_block_stays_as_far_away(name):
+    async def block(seconds):
+        with virtual() as clock:
+            with pytest.raises(TimeoutError):
+                await LIMITS[name](1, asyncio.Event().wait)
+            assert clock.elapsed == 1.0
+            await asyncio.sleep(seconds)
+        return "done"
+
+    async def main(seconds):
+        return await LIMITS[name](100, lambda: block(seconds))
+
+    with virtual() as clock:
+        clock.advance(10_000)  # the next clock begins where this one ends
+    assert asyncio.run(main(90)) == "done"
+    with pytest.raises(TimeoutError):
+        asyncio.run(main(110))
+
+
+def test_a_task_that_outlives_an_async_block_goes_on_in_the_time_that_is_left():
+    async def main():
+        async def hour():
+            await asyncio.sleep(3600)
+            return "done"
+
+        with virtual():
+            task = asyncio.create_task(hour())
+            await asyncio.sleep(3599.99)
+        return await asyncio.wait_for(task, 30)
+
+    assert asyncio.run(main()) == "done"
+
+
+def test_a_loop_goes_back_to_the_clock_around_the_inner_one():
+    async def main():
+        with virtual() as inner:
+            await asyncio.sleep(3)
+            assert (inner.elapsed, clock.elapsed) == (3.0, 0.0)
+        await asyncio.to_thread(time.sleep, 2)
+        return clock.elapsed
+
+    with virtual() as clock:
+        assert clock.run(main) == 2.0
+
+
+def test_one_description_serves_for_a_block_in_a_block():
+    before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+    week = virtual(limit=7 * 86_400)
+    with week as outer:
+        with week as inner:
+            time.sleep(3)
+        assert (inner.elapsed, outer.elapsed) == (3.0, 0.0)
+        time.sleep(1)
+        assert outer.elapsed == 1.0
+    assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever) == before
+
+
 def test_loops_that_the_code_starts_itself_follow():
     async def main():
         await asyncio.sleep(60)
@@ -135,7 +209,74 @@ async def test_decorated_async_tests_are_plain_to_pytest(clock):
     assert clock.elapsed == 5.0
 
 
+def test_generators_are_refused():
+    def plain():
+        yield
+
+    async def tasks():
+        yield
+
+    for function in (plain, tasks, 5):
+        with pytest.raises(resilience.ConfigurationError):
+            virtual()(function)
+
+
 class TestItCannotHang:
+    def test_plain_code_that_goes_in_circles(self, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+        with virtual() as clock, pytest.raises(StuckError, match="goes in circles"):
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                time.sleep(0)
+        assert clock.elapsed == 0.0
+
+    def test_plain_code_that_waits_for_what_no_thread_brings(self):
+        for wait in (threading.Event().wait, queue.Queue().get, threading.Semaphore(0).acquire, Future().result):
+            with virtual() as clock, pytest.raises(StuckError, match="everybody waits"):
+                time.sleep(5)
+                wait()
+            assert clock.elapsed == 5.0
+
+    def test_a_thread_that_waits_for_an_event_is_ended_with_the_block(self):
+        with virtual() as clock:
+            thread = clock.start(threading.Event().wait)
+            clock.advance(1)
+            assert not thread.done
+        assert not [it for it in threading.enumerate() if it.name.startswith("resilience-virtual")]
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_async_code_that_goes_in_circles(self, backend, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+
+        async def main():
+            with anyio.move_on_after(1):
+                while True:
+                    await anyio.lowlevel.checkpoint()
+
+        with virtual() as clock:
+            with pytest.raises(StuckError, match="goes in circles"):
+                clock.run(main, backend=backend)
+            assert clock.run(anyio.sleep, 1, backend=backend) is None  # and the clock still goes
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_many_turns_are_no_circle_while_time_passes(self, backend, monkeypatch):
+        monkeypatch.setattr("resilience.runtimes.clock.TURNS", 1000)
+
+        async def main():
+            for _ in range(5):
+                for _ in range(300):
+                    await anyio.lowlevel.checkpoint()
+                await anyio.sleep(1)
+            return clock.elapsed
+
+        with virtual() as clock:
+            assert clock.run(main, backend=backend) == 5.0
+            for _ in range(5):
+                for _ in range(900):
+                    time.sleep(0)
+                time.sleep(1)
+            assert clock.elapsed == 10.0
+
     def test_plain_code_that_waits_for_nothing_that_can_come(self):
         bulkhead = resilience.Bulkhead(1, queue=1)
         with virtual(), pytest.raises(StuckError, match="everybody waits"):
@@ -283,6 +424,46 @@ class TestWhatFollowsTheClock:
             assert [thread.result() for thread in threads] == ["a", "b"]
         assert order == [("a", 2.0), ("b", 3.0), ("a", 4.0), ("b", 6.0)]
 
+    def test_events_and_queues_of_threads(self):
+        def bring():
+            for number in range(3):
+                time.sleep(2)
+                line.put(number)
+            ready.set()
+
+        def wait():
+            ready.wait()
+            return clock.elapsed
+
+        line, ready = queue.Queue(), threading.Event()
+        with virtual() as clock:
+            assert not ready.wait(1.5)
+            with pytest.raises(queue.Empty):
+                line.get(timeout=1)
+            assert clock.elapsed == 2.5
+            clock.start(bring)
+            waiting = [clock.start(wait) for _ in range(2)]
+            assert [(line.get(timeout=9), clock.elapsed) for _ in range(3)] == [(0, 4.5), (1, 6.5), (2, 8.5)]
+            assert [thread.result() for thread in waiting] == [8.5, 8.5]
+            assert not threading.Semaphore(0).acquire(timeout=1)
+            with (condition := threading.Condition()):
+                assert not condition.wait_for(lambda: False, timeout=1)
+            assert clock.elapsed == 10.5
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                threading.Condition().wait()
+
+    def test_real_threads_may_bring_it_too(self):
+        with virtual() as clock, ThreadPoolExecutor(2) as pool:
+            assert [pool.submit(lambda n=n: (time.sleep(0.05), n)[1]).result() for n in range(3)] == [0, 1, 2]
+            assert list(pool.map(abs, [-1, -2])) == [1, 2]
+            assert clock.elapsed == 0.0
+
+    def test_several_may_wait_for_the_same_thread(self):
+        with virtual() as clock:
+            first = clock.start(lambda: (time.sleep(2), clock.elapsed)[1])
+            others = [clock.start(first.result) for _ in range(3)]
+            assert [thread.result() for thread in (*others, first)] == [2.0] * 4
+
     def test_what_a_thread_raises_comes_out_of_its_result(self):
         with virtual() as clock, pytest.raises(ConnectionError):
             clock.start(failing, []).result()
@@ -334,10 +515,10 @@ class TestWhatFollowsTheClock:
             assert time.monotonic() - told[0] > 9e3
 
     def test_everything_is_put_back(self):
-        before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever
+        before = time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever, threading.Condition.wait
         with virtual(), virtual():
             pass
-        assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever) == before
+        assert (time.monotonic, time.sleep, asyncio.BaseEventLoop.run_forever, threading.Condition.wait) == before
 
 
 def test_nothing_is_dialled():
@@ -383,8 +564,19 @@ def test_bad_arguments(arguments, argument):
     assert caught.value.argument == argument
 
 
+async def nothing():
+    pass
+
+
 def test_bad_arguments_of_the_clock():
     with virtual() as clock:
+        for begin in (lambda: clock.run(5), lambda: clock.start(5), lambda: clock.start(nothing)):
+            with pytest.raises(resilience.ConfigurationError):
+                begin()
+        coroutine = nothing()
+        with pytest.raises(resilience.ConfigurationError, match=r"clock.run\(main, argument\)"):
+            clock.run(coroutine)
+        coroutine.close()
         with pytest.raises(resilience.ConfigurationError):
             clock.advance(-1)
         with pytest.raises(resilience.ConfigurationError):
