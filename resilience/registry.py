@@ -108,11 +108,30 @@ class Registry:
         balances = Balances(here(BLOCKING).now())
         with self._lock:
             for name, pipeline in made.items():
+                if self._leads_back_locked(name, pipeline, made):
+                    argument, expected = f"pipelines[{name!r}]", "policies that do not lead back to itself"
+                    raise ConfigurationError(argument, pipeline, expected)
+            for name, pipeline in made.items():
                 named = self._named.get(name)
                 if named is None:
                     self._named[name] = NamedPipeline(name, pipeline)
                 elif named.current is not pipeline:
                     named.current = Pipeline(*policies_after(flat(named.current), flat(pipeline), balances))
+
+    def _leads_back_locked(self, name: str, pipeline: Pipeline, made: Mapping[str, Pipeline]) -> bool:
+        """Tell whether a call would come back to the pipeline of that name, of the policies that are to be in force."""
+        seen: set[NamedPipeline] = set()
+        left = [pipeline]
+        while left:
+            for policy in flat(left.pop()):
+                if not isinstance(policy, NamedPipeline) or policy in seen:
+                    continue
+                if policy is self._named.get(name):
+                    return True
+                seen.add(policy)
+                ours = self._named.get(policy.name) is policy
+                left.append(made.get(policy.name, policy.current) if ours else policy.current)
+        return False
 
 
 def _name(name: object, argument: str = "pipelines") -> str:

@@ -243,6 +243,25 @@ def test_a_mistake_changes_nothing(given):
     assert registry.names == ("b",)
 
 
+def test_a_pipeline_that_leads_back_to_itself_is_refused():
+    registry = resilience.Registry({name: resilience.Timeout(1.0) for name in "abcd"})
+    a, b, c = map(registry.pipeline, "abc")
+    other = resilience.Registry({"a": resilience.Timeout(1.0)})
+    registry.update({"b": Pipeline(resilience.Retry(), c, c), "d": Pipeline(a, other.pipeline("a"))})
+    before = [registry.pipeline(name).current for name in registry.names]
+    for given, name in (
+        ({"a": Pipeline(resilience.Retry(), Pipeline(a))}, "a"),
+        ({"c": Pipeline(b)}, "c"),
+        ({"d": resilience.Timeout(2.0), "a": Pipeline(b), "c": Pipeline(a)}, "a"),
+    ):
+        with pytest.raises(resilience.ConfigurationError, match="lead back") as caught:
+            registry.update(given)
+        assert caught.value.argument == f"pipelines[{name!r}]"
+        assert [registry.pipeline(name).current for name in registry.names] == before
+    registry.update({"c": Pipeline(a), "b": resilience.Timeout(3.0)})  # in this update nothing leads back
+    assert c.call(lambda: 1) == 1
+
+
 def test_unknown_names_are_told_with_those_that_are_known():
     registry = resilience.Registry({"b": resilience.Timeout(1.0)})
     with pytest.raises(resilience.ConfigurationError, match=r"a pipeline \(b\)"):

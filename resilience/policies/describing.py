@@ -77,15 +77,15 @@ def describe(policies: Sequence[Policy], /) -> PipelineDescription:
     return PipelineDescription(described, tuple(_doubts(met)))
 
 
-def _met(policies: Sequence[Policy], around: tuple[Policy, ...] = ()) -> Iterator[Policy]:
+def _met(policies: Sequence[Policy]) -> Iterator[Policy]:
     """Return the policies that a call meets: in place of a registry's pipeline those that go under its name now."""
     for policy in policies:
         # Told by its form: the registry is on a floor above.
         current = getattr(policy, "current", None) if type(policy).__module__.startswith(OWN) else None
         if not hasattr(current, "chain"):
             yield policy
-        elif not any(policy is outer for outer in around):  # there is no end to one that has been put into itself
-            yield from _met(flat(cast("Policy", current)), (*around, policy))
+        else:  # there is an end to it: a registry refuses one that leads back to itself
+            yield from _met(flat(cast("Policy", current)))
 
 
 def _describe(policies: Sequence[Policy], place: int) -> PolicyDescription:

@@ -131,13 +131,6 @@ def test_it_looks_into_the_pipelines_of_a_registry():
     assert pipeline.describe().warnings == ()
 
 
-def test_a_name_inside_itself_is_described_once():
-    registry = Registry({"a": Retry(4)})
-    registry.update({"a": Pipeline(Timeout(9.0), registry.pipeline("a"))})
-    described = Pipeline(registry.pipeline("a"), registry.pipeline("a")).describe()
-    assert [policy.name for policy in described.policies] == ["timeout", "timeout"]
-
-
 def test_chaos_that_a_registry_puts_around_others(monkeypatch):
     monkeypatch.setenv("RESILIENCE_CHAOS", "1")
     registry = Registry({"faults": Chaos(0.5, latency=1.0)})
