@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from resilience.core.outcome import Ok
-    from resilience.core.ports import Proceed, Runtime
+    from resilience.core.ports import Proceed
     from resilience.policies.circuit import Circuit
     from resilience.runtimes.straight import Detour
 
@@ -96,9 +96,8 @@ class CircuitBreaker(StraightPolicy, Facade):
             raise ConfigurationError(argument, max_open_for, expected)
         require("name", name, "a string, or None", lambda value: value is None or isinstance(value, str))
         self.options = options
-        self._runtime: Runtime = BLOCKING  # the latest caller's: what is done by hand happens on the same clock
         self._described = Mode.SHADOW if shadow else Mode.NORMAL
-        self._place = Place(circuit_for(options, draw=self._draw, mode=self._described))
+        self._place = Place(circuit_for(options, draw=self._draw, mode=self._described), BLOCKING)
         self._said = ("", NEVER, NEVER, "", "")
         """The latest refusal's text, the waits it is true of, and of whom and when: written anew when those change."""
         super().__init__(
@@ -152,7 +151,7 @@ class CircuitBreaker(StraightPolicy, Facade):
         return reply
 
     def _begin(self, call: Call) -> Permit:
-        self._runtime = call.runtime
+        self._place.runtime = call.runtime
         now = call.runtime.now()
         if call.hedging and self._circuit.state is not CLOSED and self.mode == Mode.NORMAL.value:
             raise self.rejection(self._circuit.retry_after(now), call.operation)  # hedges never probe

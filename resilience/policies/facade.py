@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Place:
     """Where one circuit acts, by whichever of the breakers that share it: those of one description after another."""
 
-    __slots__ = ("circuit",)
+    __slots__ = ("circuit", "runtime")
 
-    def __init__(self, circuit: Circuit) -> None:
+    def __init__(self, circuit: Circuit, runtime: Runtime) -> None:
         self.circuit = circuit
+        self.runtime = runtime
+        """The latest caller's: what is done by hand happens on the same clock, and waits are spread by its chance."""
 
 
 class Facade(pybreaker.CircuitBreaker):
@@ -36,8 +38,6 @@ class Facade(pybreaker.CircuitBreaker):
 
     options: CircuitOptions
     _place: Place
-    _runtime: Runtime
-    """The latest caller's: what is done by hand happens on the same clock."""
 
     @property
     def _circuit(self) -> Circuit:
@@ -150,7 +150,7 @@ class Facade(pybreaker.CircuitBreaker):
     def _put(self, mode: Mode) -> None:
         circuit = self._circuit
         before = circuit.state
-        now = ((ambient.get() or Ambient()).runtime or self._runtime).now()
+        now = ((ambient.get() or Ambient()).runtime or self._place.runtime).now()
         if not isinstance(circuit, DeepCircuit):
             if mode is Mode.NORMAL:
                 return
@@ -159,11 +159,11 @@ class Facade(pybreaker.CircuitBreaker):
             self._announce(before, transition)
 
     def _draw(self) -> float:
-        return self._runtime.random()
+        return self._place.runtime.random()
 
     def _force(self, state: str) -> None:
         before = self._circuit.state
-        runtime = (ambient.get() or Ambient()).runtime or self._runtime
+        runtime = (ambient.get() or Ambient()).runtime or self._place.runtime
         for transition in self._circuit.force(state, runtime.now()):
             self._announce(before, transition)
 

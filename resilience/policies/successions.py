@@ -183,7 +183,6 @@ def _latencies_of(known: Any, made: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _breaker_after(known: CircuitBreaker, made: CircuitBreaker) -> CircuitBreaker:
     twin = copy(made)
-    twin._runtime = known._runtime
     circuit, mode = made._circuit, known._by_hand
     if mode is not None:  # until told otherwise by hand, not by a file that is read again
         circuit = DeepCircuit(made.options, draw=made._draw, mode=mode)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from anyio.lowlevel import checkpoint
 
 from resilience.core.call import Ambient, ambient
+from resilience.policies.policy import Policy
 from resilience.runtimes.anyio import AnyioRuntime
 from resilience.runtimes.blocking import BlockingRuntime
 from resilience.runtimes.virtual import VirtualRuntime
@@ -68,6 +69,19 @@ class NotedVirtualRuntime(VirtualRuntime):
     async def sleep(self, seconds, /):
         self.asked.append(seconds)
         await super().sleep(seconds)
+
+
+class Noted(Policy):
+    """Notes of each call for which deadline it was given up, if for one."""
+
+    def __init__(self):
+        self.stopped_for = []
+
+    async def around(self, call, proceed):
+        try:
+            return await proceed(call)
+        finally:
+            self.stopped_for.append(call.stopped_for)
 
 
 @contextmanager

@@ -211,6 +211,12 @@ def test_an_update_is_no_new_budget_for_the_copies_to_a_service() -> None:
     assert copies(routes.renewed([], 5.0).renewed([shadow("one")], 5.0)) == 10, "it was gone in between"
 
 
+def test_an_update_draws_as_before() -> None:
+    for draw, to in ((0.4, ("canary", None)), (0.6, None)):
+        routes = Routes([], draw=lambda draw=draw: draw).renewed([Route(to="canary", weight=0.5)], 5.0)
+        assert [routes.of(request()) for _ in range(20)] == [to] * 20
+
+
 def test_mirrors_have_a_weight_too() -> None:
     budget = resilience.RetryBudget(1.0)
     numbers = iter([0.05, 0.5])

@@ -175,6 +175,15 @@ def test_what_does_not_go_together_with_floats_is_no_number(make, name, value):
     assert caught.value.argument == name
 
 
+@pytest.mark.parametrize("check", [seconds, whole])
+def test_a_policy_above_a_function_without_parentheses_is_told_how_it_is_written(check):
+    with pytest.raises(ConfigurationError, match=r"above a function a policy is written with parentheses: @Retry\(\)"):
+        check("limit", print)
+    with pytest.raises(ConfigurationError) as caught:
+        check("limit", -1)
+    assert "parentheses" not in str(caught.value)
+
+
 OTHERS = [
     (lambda it: RateLimit(1, burst=it), "burst", [0, 1.5, 10**400]),
     (lambda it: Rendezvous(bounded_load=it), "bounded_load", [10**400, 0.5, math.nan]),

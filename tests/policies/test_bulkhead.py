@@ -12,10 +12,11 @@ from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.timeout import Timeout
+from resilience.runtimes.blocking import BLOCKING
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from resilience.testing import virtual
-from tests.composition.fake_time import on
+from tests.composition.fake_time import BlockingOnFakeTime, Noted, on
 
 PATIENCE = 30.0
 
@@ -155,3 +156,45 @@ def test_a_cut_in_the_line_blames_nobody_and_a_cut_inside_does(frees_after, stat
     with on(runtime):
         runtime.run(main)
     assert breaker.current_state == state
+
+
+class InVain(BlockingOnFakeTime):
+    """No gate opens before its time is up."""
+
+    def gate(self):
+        runtime = self
+
+        class Gate:
+            async def wait(self, timeout, /):
+                runtime.clock += timeout
+                return False
+
+            def open(self):
+                """Nobody is there any more."""
+
+        return Gate()
+
+
+def test_who_is_given_up_for_its_deadline_says_so():
+    noted, bulkhead = Noted(), Bulkhead(1, queue=1)
+    assert bulkhead.slots.take()
+    with on(InVain()):
+        with deadline(0.5), pytest.raises(OverloadedError, match="the deadline passed in the line"):
+            Pipeline(noted, bulkhead).call(int)
+        full = Bulkhead(1)
+        assert full.slots.take()
+        with deadline(0.5), pytest.raises(OverloadedError):
+            Pipeline(noted, full).call(int)
+    assert noted.stopped_for == [1000.5, None], "the other has not waited"
+
+
+def test_who_leaves_the_line_with_a_slot_hands_it_on():
+    slots = Slots(1)
+    assert slots.take()
+    first, second = (slots.line.join(BLOCKING.gate(), (slots,), longest=2) for _ in range(2))
+    slots.give_back()
+    assert first.slots is slots
+    slots.line.leave(first)
+    assert second.slots is slots
+    slots.line.leave(second)
+    assert slots.taken == 0

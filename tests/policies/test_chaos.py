@@ -68,6 +68,17 @@ def test_faults_are_instances_types_or_made():
         Chaos(1.0, fault=httpx.ConnectError).call(int)
 
 
+def test_a_copy_of_a_fault_has_its_notes_and_shares_none():
+    fault = ConnectionError("down")
+    fault.add_note("of the fault")
+    for _ in range(2):
+        with pytest.raises(ConnectionError) as caught:
+            Chaos(1.0, fault=fault).call(int)
+        assert caught.value.__notes__ == ["of the fault"]
+        caught.value.add_note("of this call")
+    assert fault.__notes__ == ["of the fault"]
+
+
 class OfACodeError(Exception):
     """Does not copy: what it is made of is not what it says."""
 

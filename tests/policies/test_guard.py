@@ -117,7 +117,7 @@ def test_a_refusal_is_blamed_and_repeated():
     breaker = CircuitBreaker()
     pipeline = Pipeline(Retry(3, wait=0.0), breaker, Guard(json=True))
     assert pipeline.call(lambda: response(content=next(answers))).content == b"{}"
-    assert breaker._circuit.counts(breaker._runtime.now()) == (1, 2)
+    assert breaker._circuit.counts(breaker._place.runtime.now()) == (1, 2)
 
 
 class Unread(Policy):

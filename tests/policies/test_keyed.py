@@ -105,7 +105,7 @@ def test_sixty_four_threads_share_one_circuit_per_key():
         thread.start()
     for thread in threads:
         thread.join()
-    counts = [breaker._circuit.counts(breaker._runtime.now())[0] for breaker in keyed.circuits.values()]
+    counts = [breaker._circuit.counts(breaker._place.runtime.now())[0] for breaker in keyed.circuits.values()]
     assert counts == [64 * 200 // 8] * 8
     assert all(entry.inside == 0 for entry in keyed._entries.values())
 

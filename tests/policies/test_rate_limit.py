@@ -14,7 +14,7 @@ from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.entry import deadline
 from resilience.runtimes.virtual import VirtualRuntime
 from tests.composition.cancelling import on_anyio, on_asyncio
-from tests.composition.fake_time import BlockingOnFakeTime, on
+from tests.composition.fake_time import BlockingOnFakeTime, Noted, on
 from tests.composition.hammering import in_threads
 
 
@@ -223,3 +223,17 @@ def test_only_a_call_whose_turn_came_before_its_time_was_up_was_sent(seconds, er
         runtime.run(lambda: limit.acall(runtime.sleep, 0.0))
         with pytest.raises(error, match=message):
             runtime.run(lambda: Pipeline(Timeout(seconds), limit).acall(runtime.sleep, 60.0))
+
+
+def test_who_could_have_waited_but_for_its_deadline_is_given_up_for_that():
+    runtime, noted, limit = BlockingOnFakeTime(), Noted(), RateLimit(2, burst=1, wait=0.5)
+    with on(runtime):
+        limit.call(int)
+        with deadline(0.25), pytest.raises(OverloadedError):
+            Pipeline(noted, limit).call(int)
+        assert runtime.now() == 1000.0
+        limit.call(int)
+        limit.bucket.take(1000.5, 9.0)
+        with pytest.raises(OverloadedError):
+            Pipeline(noted, limit).call(int)
+    assert noted.stopped_for == [1000.25, None], "the other would have had to wait for longer than it may"

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import tenacity
 
+from resilience.core.attempt import AttemptRecord
 from resilience.core.call import NEVER, Call, Elsewhere
 from resilience.core.errors import (
     CircuitOpenError,
@@ -25,7 +26,7 @@ from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import Budget, RetryBudget
 from resilience.policies.bulkhead import Bulkhead
 from resilience.policies.policy import Policy
-from resilience.policies.retry import Retry
+from resilience.policies.retry import Retry, annotate
 from resilience.policies.timeout import Timeout
 from resilience.runtimes.blocking import run_blocking
 from resilience.runtimes.entry import deadline
@@ -626,6 +627,17 @@ def test_the_record_says_why_it_stopped(time, verdict, repeatable, why):
     result, call, *_ = route(time, Retry(), [(error, verdict)], repeatable=repeatable)
     assert (result, call.why) == (error, why)
     assert not hasattr(error, "attempts"), "a client annotates once, for the whole call"
+
+
+def test_an_only_attempt_is_told_by_a_note_where_there_is_one():
+    (record,) = records = [AttemptRecord(1, None, None, 0.0, "bad")]
+    error, untold = ConnectionError(), ConnectionError()
+    annotate(error, records, single="once")
+    annotate(error, records, single="once, again")
+    annotate(untold, records)
+    assert error.__notes__ == ["once, again"]
+    assert not hasattr(untold, "__notes__")
+    assert error.attempts == untold.attempts == (record,)
 
 
 def test_what_was_never_sent_may_be_sent_again_whatever_it_is(time):

@@ -469,6 +469,30 @@ def test_a_thread_that_follows_waits_until_its_deadline_only():
     leader.join()
 
 
+@pytest.mark.parametrize(("time", "sends"), [(0.25, 1), (0.5, 0), (0.75, 0)])
+def test_who_has_no_time_left_when_the_leader_has_none_either_sends_nothing(time, sends):
+    single, sent = SingleFlight(key=lambda: "same"), []
+
+    class Late(BlockingOnFakeTime):
+        """The leader is out of time when another is about to wait for it."""
+
+        def gate(self):
+            self.clock += time
+            single.flights.land((function, "same"), flight, None)
+            return super().gate()
+
+    def function():
+        sent.append("reply")
+
+    flight, _ = single.flights.enter((function, "same"))
+    with on(Late()), deadline(0.5):
+        error = single.outcome(function)
+    assert len(sent) == sends
+    if not sends:
+        assert isinstance(error.error, DeadlineExceededError)
+        assert (error.error.sent, error.error.service) == (Sent.NO, function.__qualname__)
+
+
 def test_who_comes_to_wait_when_the_flight_is_over_need_not():
     flights, gate = Flights(), BLOCKING.gate()
     flight, leads = flights.enter("key")

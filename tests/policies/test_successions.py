@@ -312,6 +312,32 @@ def test_what_was_described_goes_with_the_description():
     assert policy_after(known, CircuitBreaker(shadow=True), Balances(0.0)).mode == "normal", "by hand too"
 
 
+def test_as_many_circuits_by_key_are_kept_as_the_new_description_says():
+    known = KeyedCircuitBreaker(str)
+    known.outcome(abs, 1)
+    again = policy_after(known, KeyedCircuitBreaker(str, most=2), Balances(0.0))
+    for number in (2, 3, 4):
+        again.outcome(abs, number)
+    assert list(again.circuits) == ["3", "4"]
+
+
+def test_what_was_put_into_shadow_by_hand_draws_its_waits_from_its_callers_runtime():
+    known = CircuitBreaker(consecutive_failures=1)
+    known.shadow()
+    breaker = policy_after(known, CircuitBreaker(consecutive_failures=1, window=5.0), Balances(0.0))
+    waits = []
+    for seed in (1, 1, 2):
+        with on(BlockingOnFakeTime(seed=seed)) as runtime:
+            breaker.enable()
+            breaker.close()
+            for _ in range(2):  # the second wait is spread
+                breaker.outcome({}.__getitem__, "fails")
+                wait = breaker.outcome(int).error.retry_after
+                runtime.clock += wait + 1e-6
+            waits.append(wait)
+    assert waits[0] == waits[1] != waits[2]
+
+
 def test_circuits_by_key_go_on_key_by_key_under_the_new_options():
     def key(text):
         return text
@@ -334,3 +360,5 @@ def test_circuits_by_key_go_on_key_by_key_under_the_new_options():
     assert isinstance(again.outcome(str, "fine").error, CircuitOpenError)
     assert again.outcome(str, "new") == Ok("new")
     assert "new" not in known.circuits
+    assert [type(again.outcome(fails, "new").error) for _ in range(3)] == [ConnectionError] * 2 + [CircuitOpenError]
+    assert again.circuits["new"].name == "query new", "and keys that come later"
