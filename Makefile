@@ -1,6 +1,6 @@
 # Every target sets itself up: a virtual environment in .venv, made when pyproject.toml has changed, offline from then on.
 # Needed on the machine: Python ≥ 3.11 with venv, git, make. Another Python: make test PYTHON=python3.13
-# Tests in several processes: make test JOBS=2
+# Tests run in two processes; in more: make test JOBS=8
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,6 +10,8 @@ SHELL := /bin/bash
 ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$python -c '$(ENOUGH)' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+JOBS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -54,12 +56,12 @@ types: .venv/dev.stamp ## mypy and pyright, both strict
 	$(BIN)/python -m pyright --project pyproject.toml
 
 test: lint types ## lint, types, and every test that needs nothing but PyPI
-	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) --ignore=tests/real --ignore=tests/docker --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/real --ignore=tests/docker --cov --cov-report=term --cov-fail-under=95
 	@echo "Pure decisions, to the last branch:"
 	$(BIN)/python -m coverage report --include="$(DECISIONS)" --skip-empty --fail-under=100
 
-test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy; takes half an hour with JOBS=2
-	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS)) tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
+test-threads: .venv/dev.stamp ## 64 threads × 10,000 calls through each policy; takes half an hour
+	CALLS_PER_THREAD=10000 $(BIN)/python -m pytest -n $(JOBS) tests/composition/test_*_in_threads.py --durations=0 --durations-min=1
 
 test-real: .venv/dev.stamp ## against real DNS servers and network namespaces; as root, installs Debian packages
 	@$(call debian,$(DEBIAN))
@@ -81,7 +83,7 @@ scoreboard: .venv/bench.stamp ## every alternative under the same load and the s
 	$(BIN)/python -m benchmarks scoreboard $(if $(QUICK),--quick)
 
 mutation: .venv/mutation.stamp ## change every decision in every way, and see that a test notices; tests/MUTATION.md lists the rest
-	$(BIN)/python .ci/mutation.py $(if $(JOBS),--processes $(JOBS)) $(MUTATION)
+	$(BIN)/python .ci/mutation.py --processes $(JOBS) $(MUTATION)
 
 clean: ## forget the environment and what was made
 	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis out
