@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from resilience.core.errors import ResilienceError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Seconds that a lookup may take in the background, where nobody waits for it: dnspython's own lifetime.
 LOOKUP = 5.0
+# Seconds more that a resolver gets which does not keep to that: else one that hangs would never be asked again.
+OVERDUE = 0.5
 
 
 class Lease(Protocol):
@@ -144,21 +147,25 @@ class Directory:
         now, random = self._clock.now, self._clock.random
         freshness = self.freshness
         freshness.asked(now())
+        resolve = partial(self._resolver.resolve, self.target, deadline=now() + LOOKUP)
         try:
-            resolution = await self._resolver.resolve(self.target, deadline=now() + LOOKUP)
-        except Exception as error:  # noqa: BLE001 - any resolver's; a lookup that fails is a fact, not a crash
+            resolution = await self._background.limit(LOOKUP + OVERDUE, resolve)
+            replicas = len(resolution.replicas)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any resolver's; a lookup that fails is no crash
             self._failed(error)
             return
-        if not resolution.replicas:
+        if not replicas:
             self._failed(ResolutionError(self.name, "empty"))
             return
         self._error = None
-        self._addresses = len(resolution.replicas)
-        self._adopt(resolution)  # first: calls wait until the answer is no longer due, and then go by what was adopted
-        freshness.answered(resolution.ttl, now=now(), random=random())
-        self._keep_fresh()
+        self._addresses = replicas
+        try:
+            self._adopt(resolution)  # first: calls wait until the answer is no longer due, and go by what was adopted
+        finally:  # a balancer may raise: asking at once again, and again, would not mend it
+            freshness.answered(resolution.ttl, now=now(), random=random())
+            self._keep_fresh()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         now = self._clock.now()
         failure = error if isinstance(error, ResolutionError) else _as_failure(self.name, error)
         change = self.freshness.failed(failure.kind, ttl=failure.ttl, now=now, random=self._clock.random())
@@ -186,6 +193,7 @@ class Directory:
         return twin
 
 
-def _as_failure(name: str, error: Exception) -> ResolutionError:
+def _as_failure(name: str, error: BaseException) -> ResolutionError:
     kind: Kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
-    return ResolutionError(name, kind, f"{type(error).__name__}: {error}", causes=(error,))
+    detail = "" if kind == "timeout" and not str(error) else f"{type(error).__name__}: {error}"
+    return ResolutionError(name, kind, detail, causes=(error,))

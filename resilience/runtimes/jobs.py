@@ -72,7 +72,7 @@ async def attempt(name: str, work: Callable[[], Awaitable[None]], *, failing: bo
     """Run a job once; log what it raises, the first time in a row. Tell whether it failed."""
     try:
         await work()
-    except Exception:  # noqa: BLE001 - logged
+    except (Exception, SystemExit):  # noqa: BLE001 - logged; what ends a process from here would end the thread alone
         if not failing:
             _LOG.warning("background job %s failed", name, exc_info=True)
         return True
@@ -190,8 +190,10 @@ class Once(Generic[T]):
             self.submission.settle(await self._work())
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self.submission.fail(error)
+        except SystemExit as error:  # would end the thread, and with it whatever goes on for anybody
+            self.refuse(f"it raised SystemExit({error.code!r})")
         finally:
-            self.refuse("cancelled")  # counts only when neither line above was reached
+            self.refuse("cancelled")  # counts only when none of the lines above was reached
             self._landlord.forget(self)
 
     def _end(self) -> None:

@@ -133,6 +133,23 @@ def test_what_a_job_raises_does_not_end_it(background):
     counter.ran()
 
 
+def test_what_would_end_the_process_ends_neither_the_thread_nor_anybody_s_work(background):
+    lease, counter = background.acquire(), Counter(0.0)
+
+    async def leave():
+        raise SystemExit(3)
+
+    async def count():
+        await counter.run()
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match=r"leave: it raised SystemExit\(3\)"):
+        run_blocking(lease.submit(leave, name="leave").wait(BLOCKING, LONG))
+    lease.every(counter.seconds, count, name="count")
+    counter.ran(2)
+    assert background._life.thread.is_alive()
+
+
 def test_cancel_ends_a_job_even_in_its_middle_and_hurry_does_not_bring_it_back(background):
     lease, counter = background.acquire(), Counter()
     handle = lease.every(counter.seconds, counter.run, name="count")
