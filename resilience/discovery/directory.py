@@ -11,11 +11,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from resilience.core.errors import ResilienceError
+from resilience.core.errors import NoEndpointsError, ResilienceError
 from resilience.core.events import ResolutionFailed
 from resilience.discovery.failures import ResolutionError
 from resilience.discovery.freshness import Change, Freshness
 from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.submission import AbandonedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,16 +91,20 @@ class Directory:
         """Wait for fresh answers after a long pause, but not long: stale ones will do."""
         try:
             await self._ask().wait(runtime, seconds)
-        except (TimeoutError, ResilienceError, OSError):
+        except (TimeoutError, ResilienceError, OSError, AbandonedError):
             return
 
     async def first(self, runtime: Runtime, seconds: float, /) -> None:
-        """Wait for the first answer. Raises ResolutionError, or TimeoutError after `seconds`."""
+        """Wait for the first answer. Raises NoEndpointsError, or TimeoutError after `seconds`."""
         now = self._clock.now()
         known = self._error
         if known is not None and now < self.freshness.due:
             raise self._again(known)
-        await self._ask().wait(runtime, seconds)
+        try:
+            await self._ask().wait(runtime, seconds)
+        except AbandonedError as error:
+            message = f"cannot {error}"
+            raise NoEndpointsError(message, service=self.name, causes=(error,)) from error
         if self._error is not None:
             raise self._again(self._error)
 

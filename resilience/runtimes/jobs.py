@@ -9,7 +9,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from resilience.runtimes.submission import Submission
+from resilience.runtimes.submission import AbandonedError, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -183,7 +183,7 @@ class Once(Generic[T]):
     def refuse(self, why: str) -> None:
         """Fail the submission, unless it is settled."""
         message = f"{self.name}: {why}"
-        self.submission.fail(RuntimeError(message))
+        self.submission.fail(AbandonedError(message))
 
     async def _run(self) -> None:
         try:
@@ -193,7 +193,8 @@ class Once(Generic[T]):
         except SystemExit as error:  # would end the thread, and with it whatever goes on for anybody
             self.refuse(f"it raised SystemExit({error.code!r})")
         finally:
-            self.refuse("cancelled")  # counts only when none of the lines above was reached
+            # Counts only when none of the lines above was reached.
+            self.refuse("the client is closed" if self._landlord.released else "cancelled")
             self._landlord.forget(self)
 
     def _end(self) -> None:

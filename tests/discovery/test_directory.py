@@ -311,6 +311,30 @@ def test_what_is_closed_gives_those_who_wait_their_answer_and_begins_nothing_mor
     assert len(other.asked) == 1
 
 
+def test_who_waits_while_the_client_is_closed_hears_of_it_as_of_a_name_without_endpoints() -> None:
+    world = World()
+    world.takes = 1.0
+    waiting = world.runtime.spawn(lambda: world.directory.first(world.runtime, 5.0))
+    world.runtime.advance(0.5)
+    world.lease.release()
+    world.runtime.advance(0.0)
+    assert isinstance(waiting.error, NoEndpointsError)
+    assert waiting.error.service == "web.internal:80"
+    assert "cannot resolve web.internal:80: " in str(waiting.error)
+
+
+def test_who_could_do_with_stale_answers_does_so_while_the_client_is_closed() -> None:
+    world = World()
+    world.first()
+    world.takes = 1.0
+    world.runtime.advance(IDLE + 30.0)
+    waiting = world.runtime.spawn(lambda: world.directory.fresh(world.runtime, PATIENCE))
+    world.runtime.advance(0.1)
+    world.lease.release()
+    world.runtime.advance(0.0)
+    assert (waiting.done, waiting.error) == (True, None)
+
+
 def test_a_list_that_never_expires_is_asked_for_once() -> None:
     world = World()
     world.answer = found("10.0.0.1", ttl=math.inf)
