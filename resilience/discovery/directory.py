@@ -108,6 +108,10 @@ class Directory:
         if self._error is not None:
             raise self._again(self._error)
 
+    def unresolved(self, now: float, /) -> bool:
+        """Tell whether calls are turned away now since no answer stands, and it is too early to ask again."""
+        return self._error is not None and not self._addresses and now < self.freshness.due
+
     async def renewed(self, runtime: Runtime, seconds: float, /) -> None:
         """Wait for the answers that failed dials have asked for, but not long, and not for nameservers that fail."""
         until = self._clock.now() + seconds
