@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.units import seconds
 from resilience.health.lifespan import Lifespan
-from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, readiness, service_name
+from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, facts, readiness, service_name
 from resilience.runtimes.termination import Termination
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
     from datetime import timedelta
 
     from resilience.health.serving import Knowing
@@ -55,6 +56,15 @@ class App:
         for argument, path in (("live", live), ("ready", ready)):
             if not isinstance(path, str) or not path.startswith("/"):
                 raise ConfigurationError(argument, path, 'a path that begins with "/"')
+        if live == ready:
+            argument, expected = "ready", "another path than that of `live`"
+            raise ConfigurationError(argument, ready, expected)
+        if not isinstance(started, bool):
+            argument, expected = "started", "True or False"
+            raise ConfigurationError(argument, started, expected)
+        if requires is not None and not isinstance(requires, Mapping):
+            argument, expected = "requires", "a mapping of services to clients, or None"
+            raise ConfigurationError(argument, requires, expected)
         self._requires: dict[str, Knowing] = {}
         for given, client in (requires or {}).items():
             name = service_name("requires", given)
@@ -67,7 +77,7 @@ class App:
             self._requires[name] = client
         self._app = app
         self._paths = {live: self.live, ready: self.ready}
-        self._about = dict(about or {})
+        self._about = {} if about is None else facts("about", about)
         self._termination = Termination(
             self.drain,
             lambda: self.in_flight == 0,

@@ -741,7 +741,7 @@ def test_a_stream_abandoned_between_the_look_and_the_line_is_settled(total: floa
     streaming = house.call()
     house.send(streaming, stream)
     call = house.call(patience=5.0)
-    abandon = lambda: house.room.abandon(streaming.attempts[0], GOOD)  # noqa: E731
+    abandon = lambda: house.room.abandon(streaming.attempts[0], GOOD)
     call.runtime = Meddling(house.runtime, abandon)  # type: ignore[assignment]
     assert house.send(call, good) is GOOD
     assert house.runtime.now() == 100.0
