@@ -24,7 +24,7 @@ class EndpointStatus:
     address: str
     ready: bool
     not_ready_because: tuple[str, ...]
-    """``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``; ``unresolved`` while its name is known not to be."""
+    """``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``; ``unresolved``: its name is known not to be."""
     circuit: str | None
     """``closed``, ``open``, ``half-open``; None without circuits."""
     healthy: bool
