@@ -223,6 +223,8 @@ class Lease:
             life = self._thread.start()
             self._work.add(work)
             life.post(work.begin, life.loop)
+        if self.released:  # meanwhile, when there may have been no thread yet to be told so
+            self._thread.give_up(self)
 
 
 BACKGROUND = BackgroundThread()

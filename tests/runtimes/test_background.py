@@ -203,6 +203,21 @@ def test_nothing_starts_after_release(background):
     assert not background.running
 
 
+def test_a_thread_that_starts_just_as_the_last_lease_ends_ends_too(monkeypatch):
+    background = BackgroundThread()
+    lease, start = background.acquire(), background.new_life
+
+    def released_meanwhile():
+        lease.release()  # by another thread
+        return start()
+
+    monkeypatch.setattr(background, "new_life", released_meanwhile)
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        submitted(lease, asyncio.sleep)
+    background.join(LONG)
+    assert not background.running
+
+
 def test_a_submission_gives_what_the_work_raises(background):
     lease = background.acquire()
 
