@@ -155,7 +155,7 @@ class Room(Picking):
         give_up = runtime.now() + call.patience
         renewed = False
         while True:
-            now = runtime.now()
+            now, stirs = runtime.now(), self.line.stirs
             open_now = [endpoint for endpoint in self.endpoints if open_to(call, endpoint, now)]
             if not open_now:
                 if not call.tried and (attempt := self._relent(call, now)):
@@ -170,7 +170,8 @@ class Room(Picking):
             if not wanted:
                 raise asked_to_stay_away(self.service, call, open_now, now)
             self._line_for(wanted)
-            slots = await stand_in(self, self.line, [endpoint.slots for endpoint in wanted], call, give_up)
+            line = self.line
+            slots = await stand_in(self, line, [endpoint.slots for endpoint in wanted], call, give_up, stirs)
             if slots is not None:
                 endpoint = next((e for e in wanted if e.slots is slots), None)
                 if endpoint is None or not endpoint.fit:

@@ -7,6 +7,7 @@ number of different weights, and not with that of the endpoints.
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 
 _STEPS = 2**20
+# Share of the largest weight that an endpoint counts for at least: due times stay within what floats tell apart, or a
+# turn more or less would not move them.
+_LEAST_SHARE = 1e-9
 
 
 class _Alike:
@@ -55,8 +59,8 @@ class _Alike:
 class Schedule:
     """Endpoints in the order in which they are due; an endpoint of weight w is due every 1/w.
 
-    In one unit of virtual time each has exactly its weight in turns, evenly spread. To be given in the order of phases;
-    ties go by that.
+    In any stretch of virtual time turns are as the weights, evenly spread. To be given in the order of phases; ties go
+    by that. Who weighs less than a billionth of the heaviest counts as that.
     """
 
     __slots__ = ("_heap", "_lock", "_now", "_owed")
@@ -65,7 +69,11 @@ class Schedule:
         by_weight: dict[float, list[tuple[float, Endpoint]]] = {}
         for phase, endpoint in phases:
             by_weight.setdefault(weight_of(endpoint), []).append((phase, endpoint))
-        alike = [_Alike(weight, members) for weight, members in by_weight.items()]
+        # Halved or doubled until the largest is below 1, which changes no share and rounds nothing.
+        halvings = math.frexp(max(by_weight))[1]
+        alike = [
+            _Alike(max(_LEAST_SHARE, math.ldexp(weight, -halvings)), members) for weight, members in by_weight.items()
+        ]
         self._heap = [(turn.due(), order, turn) for order, turn in enumerate(alike)]
         heapq.heapify(self._heap)
         self._now = 0.0

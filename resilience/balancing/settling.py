@@ -85,6 +85,11 @@ class Settling:
             except IndexError:
                 continue
 
+    @property
+    def unsettled(self) -> bool:
+        """Tell whether anything was abandoned since `settle_abandoned`."""
+        return bool(self._abandoned)
+
     def settle_abandoned(self) -> None:
         """Settle what was abandoned since."""
         while self._abandoned:

@@ -106,6 +106,8 @@ class Spread(Wrapping, ABC):
 
     def _pick(self, call: Call, usable: Callable[[Endpoint], bool], /) -> Endpoint | None:
         groups = self._groups
+        if not groups:  # another thread has just made one of them, after the caller had taken hold of this method
+            return self.inner.pick(call, usable)
         first = self._drawn(groups, call)
         order = (groups[first], *groups[:first], *groups[first + 1 :])
         return search(order, call.tried, lambda group: group.balancer.pick(call, usable))

@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from resilience.core.slots import Line, Slots, Waiter
 
 
-async def stand_in(room: Room, line: Line, wanted: list[Slots], call: RoutedCall, give_up: float) -> Slots | None:
-    """Take one of the slots, waiting for it in their line; None when the line was stirred."""
+async def stand_in(
+    room: Room, line: Line, wanted: list[Slots], call: RoutedCall, give_up: float, stirs: int
+) -> Slots | None:
+    """Take one of the slots, waiting for it in their line; None when that was stirred since it had been so `stirs`."""
     runtime = call.runtime
     waiter: Waiter | None = line.join(runtime.gate(), wanted, longest=math.inf)
     assert waiter is not None  # noqa: S101 - the line has no end
     if waiter.slots is not None:
         return waiter.slots
+    if line.stirs != stirs or room.unsettled:
+        # Another thread, or the garbage collector, was between the look at what there is and the line: nobody was in
+        # it to be woken.
+        line.leave(waiter)
+        return None
     try:
         opened = await waiter.gate.wait(min(call.deadline, give_up) - runtime.now())
     except BaseException:
@@ -42,7 +49,7 @@ async def wait_for_total(room: Room, slots: Slots, call: RoutedCall, give_up: fl
     if total is None:
         return
     try:
-        while await stand_in(room, total.line, [total], call, give_up) is None:
+        while await stand_in(room, total.line, [total], call, give_up, total.line.stirs) is None:
             room.settle_abandoned()
     except BaseException:
         slots.give_back()

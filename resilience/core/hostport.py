@@ -11,7 +11,7 @@ from resilience.core.errors import ConfigurationError
 
 MOST_PORTS = 65_535
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_LONGEST_NAME = 253
+LONGEST_NAME = 253
 """RFC 1035: 255 octets on the wire."""
 
 
@@ -62,4 +62,4 @@ def is_port(value: object, /) -> TypeGuard[int]:
 def _is_name(host: str) -> bool:
     # "10.0.0.999" or "10.0.1" is a slip of the pen, never a name: no top-level domain is all digits (RFC 3696).
     numeric = host.removesuffix(".").rpartition(".")[2].isdigit()
-    return len(host) <= _LONGEST_NAME and bool(_HOST.fullmatch(host)) and ".." not in host and not numeric
+    return len(host) <= LONGEST_NAME and bool(_HOST.fullmatch(host)) and ".." not in host and not numeric

@@ -33,11 +33,13 @@ class Waiter:
 class Line:
     """The line in front of one or several :class:`Slots`, first come, first served."""
 
-    __slots__ = ("lock", "waiters")
+    __slots__ = ("lock", "stirs", "waiters")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.waiters: deque[Waiter] = deque()
+        self.stirs = 0
+        """How often everybody was woken: who has looked before that, and joins after it, has to look again."""
 
     def join(self, gate: Gate, candidates: Iterable[Slots], /, *, longest: float) -> Waiter | None:
         """Take a slot that is free and unclaimed, or stand at the end of the line; None when `longest` already wait."""
@@ -71,6 +73,7 @@ class Line:
     def stir(self) -> None:
         """Wake everybody to look again: endpoints or circuits have changed."""
         with self.lock:
+            self.stirs += 1
             woken = list(self.waiters)
             self.waiters.clear()
         for waiter in woken:

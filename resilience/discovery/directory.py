@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from resilience.core.errors import ResilienceError
+from resilience.core.errors import NoEndpointsError, ResilienceError
 from resilience.core.events import ResolutionFailed
 from resilience.discovery.failures import ResolutionError
 from resilience.discovery.freshness import Change, Freshness
 from resilience.runtimes.anyio import ANYIO
+from resilience.runtimes.submission import AbandonedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # Seconds that a lookup may take in the background, where nobody waits for it: dnspython's own lifetime.
 LOOKUP = 5.0
+# Seconds more that a resolver gets which does not keep to that: else one that hangs would never be asked again.
+OVERDUE = 0.5
 
 
 class Lease(Protocol):
@@ -87,18 +91,26 @@ class Directory:
         """Wait for fresh answers after a long pause, but not long: stale ones will do."""
         try:
             await self._ask().wait(runtime, seconds)
-        except (TimeoutError, ResilienceError, OSError):
+        except (TimeoutError, ResilienceError, OSError, AbandonedError):
             return
 
     async def first(self, runtime: Runtime, seconds: float, /) -> None:
-        """Wait for the first answer. Raises ResolutionError, or TimeoutError after `seconds`."""
+        """Wait for the first answer. Raises NoEndpointsError, or TimeoutError after `seconds`."""
         now = self._clock.now()
         known = self._error
         if known is not None and now < self.freshness.due:
             raise self._again(known)
-        await self._ask().wait(runtime, seconds)
+        try:
+            await self._ask().wait(runtime, seconds)
+        except AbandonedError as error:
+            message = f"cannot {error}"
+            raise NoEndpointsError(message, service=self.name, causes=(error,)) from error
         if self._error is not None:
             raise self._again(self._error)
+
+    def unresolved(self, now: float, /) -> bool:
+        """Tell whether calls are turned away now since no answer stands, and it is too early to ask again."""
+        return self._error is not None and not self._addresses and now < self.freshness.due
 
     async def renewed(self, runtime: Runtime, seconds: float, /) -> None:
         """Wait for the answers that failed dials have asked for, but not long, and not for nameservers that fail."""
@@ -144,21 +156,25 @@ class Directory:
         now, random = self._clock.now, self._clock.random
         freshness = self.freshness
         freshness.asked(now())
+        resolve = partial(self._resolver.resolve, self.target, deadline=now() + LOOKUP)
         try:
-            resolution = await self._resolver.resolve(self.target, deadline=now() + LOOKUP)
-        except Exception as error:  # noqa: BLE001 - any resolver's; a lookup that fails is a fact, not a crash
+            resolution = await self._background.limit(LOOKUP + OVERDUE, resolve)
+            replicas = len(resolution.replicas)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any resolver's; a lookup that fails is no crash
             self._failed(error)
             return
-        if not resolution.replicas:
+        if not replicas:
             self._failed(ResolutionError(self.name, "empty"))
             return
         self._error = None
-        self._addresses = len(resolution.replicas)
-        self._adopt(resolution)  # first: calls wait until the answer is no longer due, and then go by what was adopted
-        freshness.answered(resolution.ttl, now=now(), random=random())
-        self._keep_fresh()
+        self._addresses = replicas
+        try:
+            self._adopt(resolution)  # first: calls wait until the answer is no longer due, and go by what was adopted
+        finally:  # a balancer may raise: asking at once again, and again, would not mend it
+            freshness.answered(resolution.ttl, now=now(), random=random())
+            self._keep_fresh()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         now = self._clock.now()
         failure = error if isinstance(error, ResolutionError) else _as_failure(self.name, error)
         change = self.freshness.failed(failure.kind, ttl=failure.ttl, now=now, random=self._clock.random())
@@ -186,6 +202,7 @@ class Directory:
         return twin
 
 
-def _as_failure(name: str, error: Exception) -> ResolutionError:
+def _as_failure(name: str, error: BaseException) -> ResolutionError:
     kind: Kind = "timeout" if isinstance(error, TimeoutError) else "servfail"
-    return ResolutionError(name, kind, f"{type(error).__name__}: {error}", causes=(error,))
+    detail = "" if kind == "timeout" and not str(error) else f"{type(error).__name__}: {error}"
+    return ResolutionError(name, kind, detail, causes=(error,))

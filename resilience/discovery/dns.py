@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from resilience.core.endpoint import Address
 from resilience.core.errors import require
-from resilience.core.hostport import ip, is_port, split
+from resilience.core.hostport import LONGEST_NAME, ip, is_port, split
 from resilience.core.units import seconds
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _servers(given: object) -> tuple[str, ...]:
 
 
 def _is_name(value: object) -> bool:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value.removesuffix(".")) > LONGEST_NAME:
         return False
     labels = value.removesuffix(".").split(".")
     return all(0 < len(label.encode()) <= _LONGEST_LABEL for label in labels) and not _STRANGE.search(value)

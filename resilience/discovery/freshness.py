@@ -104,7 +104,8 @@ class Freshness:
         if kind in ABSENT:
             self.failures = 0
             self.absences += 1
-            self._plan(now + self._clamped(ttl or 0.0) * (1 - JITTER * random))
+            # Never for no time at all: the answers for which the last good set is kept would be used up at once.
+            self._plan(now + self._clamped(ttl or self.min_ttl or EARLY) * (1 - JITTER * random))
         else:
             self.failures += 1
             self._plan(now + self._backoff(LAST_BACKOFF) * (1 + JITTER * random))  # upwards: to be rare is the point

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import seconds
 from resilience.health.lifespan import Lifespan
-from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, readiness, service_name
+from resilience.health.serving import ALIVE, MEDIA_TYPE, Report, facts, readiness, service_name
 from resilience.runtimes.termination import Termination
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class App:
         for argument, path in (("live", live), ("ready", ready)):
             if not isinstance(path, str) or not path.startswith("/"):
                 raise ConfigurationError(argument, path, 'a path that begins with "/"')
+        require("ready", ready, "another path than that of `live`", lambda it: it != live)
         require("app", app, "an application, or None", lambda it: it is None or callable(it))
         require("started", started, "True or False", lambda it: isinstance(it, bool))
-        for argument, table in (("requires", requires), ("about", about)):
-            require(argument, table, "a mapping, or None", lambda it: it is None or isinstance(it, Mapping))
+        expected = "a mapping of services to clients, or None"
+        require("requires", requires, expected, lambda it: it is None or isinstance(it, Mapping))
         self._requires: dict[str, Knowing] = {}
         for given, client in (requires or {}).items():
             name = service_name("requires", given)
@@ -72,7 +73,7 @@ class App:
             self._requires[name] = client
         self._app = app
         self._paths = {live: self.live, ready: self.ready}
-        self._about = dict(about or {})
+        self._about = {} if about is None else facts("about", about)
         self._termination = Termination(
             self.drain,
             lambda: self.in_flight == 0,

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from resilience.core.errors import ConfigurationError
 from resilience.core.hostport import ip, is_port
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 MEDIA_TYPE = "application/health+json"
 OK, UNAVAILABLE = 200, 503
+_FOUND = {"status", "output", "checks"}
 _NAME = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<ipv6>[^\[\]]+)\])(?::(?P<port>[0-9]{1,9}))?")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 
@@ -102,6 +101,24 @@ def dependency(name: str, client: Knowing) -> Finding:
     if elsewhere:
         return Finding("warn", f"not called yet, but at port {', '.join(elsewhere)}")
     return Finding("pass", "not called yet")
+
+
+def facts(argument: str, value: Mapping[str, Any], /) -> dict[str, Any]:
+    """Return what is to be said of the service in each answer.
+
+    Raises ConfigurationError naming `argument` for what JSON cannot say, or would take the place of what a probe found.
+    """
+    expected = "a mapping of names to what JSON can say, other than status, output and checks"
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(argument, value, expected)
+    said = dict(value)
+    try:
+        json.dumps(said)
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigurationError(argument, said, expected) from None
+    if _FOUND & said.keys():
+        raise ConfigurationError(argument, said, expected)
+    return said
 
 
 def service_name(argument: str, value: object) -> str:

@@ -24,6 +24,7 @@ class EndpointStatus:
     address: str
     ready: bool
     not_ready_because: tuple[str, ...]
+    """``draining``, ``unhealthy``, ``ejected``, ``circuit``, ``full``; ``unresolved``: its name is known not to be."""
     circuit: str | None
     """``closed``, ``open``, ``half-open``; None without circuits."""
     healthy: bool
@@ -74,11 +75,13 @@ def snapshot(upstreams: Sequence[Upstream], now: float) -> Status:
 
 def _service_status(upstream: Upstream, now: float) -> ServiceStatus:
     upstream.room.settle_abandoned()
+    directory = upstream.directory
+    unresolved = directory is not None and upstream.resolution is None and directory.unresolved(now)
     endpoints = tuple(
         EndpointStatus(
             address=endpoint.label,
-            ready=endpoint.ready(now),
-            not_ready_because=endpoint.not_ready_because(now),
+            ready=not unresolved and endpoint.ready(now),
+            not_ready_because=("unresolved",) * unresolved + endpoint.not_ready_because(now),
             circuit=None if endpoint.circuit is None else endpoint.circuit.state,
             healthy=endpoint.healthy,
             in_flight=endpoint.slots.taken,

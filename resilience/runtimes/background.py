@@ -114,7 +114,11 @@ class BackgroundThread:
         """Start a thread."""
         # In a context of its own: the loop would keep the first caller's, and with it a call and its service, for good.
         life = Context().run(Life)
-        life.thread.start()
+        try:
+            life.thread.start()
+        except RuntimeError:  # the machine has no thread to spare now
+            life.loop.close()
+            raise
         return life
 
     def poke(self, act: Callable[..., object], *args: object) -> None:
@@ -216,9 +220,11 @@ class Lease:
                 work.refuse("the client is closed")
             return
         with self._thread.lock:
-            self._work.add(work)
             life = self._thread.start()
+            self._work.add(work)
             life.post(work.begin, life.loop)
+        if self.released:  # meanwhile, when there may have been no thread yet to be told so
+            self._thread.give_up(self)
 
 
 BACKGROUND = BackgroundThread()

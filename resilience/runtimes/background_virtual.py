@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resilience.runtimes.jobs import attempt, pause, weakly
-from resilience.runtimes.submission import Submission
+from resilience.runtimes.submission import AbandonedError, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,7 +100,7 @@ class VirtualLease:
                 submission.fail(error)
             finally:
                 message = f"{name}: cancelled"
-                submission.fail(RuntimeError(message))
+                submission.fail(AbandonedError(message))
 
         def cancel() -> None:
             if task is not None:

@@ -9,7 +9,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from resilience.runtimes.submission import Submission
+from resilience.runtimes.submission import AbandonedError, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +72,7 @@ async def attempt(name: str, work: Callable[[], Awaitable[None]], *, failing: bo
     """Run a job once; log what it raises, the first time in a row. Tell whether it failed."""
     try:
         await work()
-    except Exception:  # noqa: BLE001 - logged
+    except (Exception, SystemExit):  # noqa: BLE001 - logged; what ends a process from here would end the thread alone
         if not failing:
             _LOG.warning("background job %s failed", name, exc_info=True)
         return True
@@ -183,15 +183,18 @@ class Once(Generic[T]):
     def refuse(self, why: str) -> None:
         """Fail the submission, unless it is settled."""
         message = f"{self.name}: {why}"
-        self.submission.fail(RuntimeError(message))
+        self.submission.fail(AbandonedError(message))
 
     async def _run(self) -> None:
         try:
             self.submission.settle(await self._work())
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self.submission.fail(error)
+        except SystemExit as error:  # would end the thread, and with it whatever goes on for anybody
+            self.refuse(f"it raised SystemExit({error.code!r})")
         finally:
-            self.refuse("cancelled")  # counts only when neither line above was reached
+            # Counts only when none of the lines above was reached.
+            self.refuse("the client is closed" if self._landlord.released else "cancelled")
             self._landlord.forget(self)
 
     def _end(self) -> None:

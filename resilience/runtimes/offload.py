@@ -63,8 +63,22 @@ class Offload:
             self._queue.put((key, call, submission))
             if self._pending > self._alive and self._alive < self._threads:
                 self._alive += 1
-                threading.Thread(target=self._work, name="resilience-blocking", daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, name="resilience-blocking", daemon=True).start()
+                except RuntimeError:  # the machine has no thread to spare now
+                    self._alive -= 1
+                    if not self._alive:
+                        self._give_up()
         return submission
+
+    def _give_up(self) -> None:
+        """Fail all calls that wait: no thread is there to take them. Else their keys would wait for ever."""
+        message = "no thread could be started"
+        while not self._queue.empty():
+            key, _, submission = self._queue.get()
+            self._pending -= 1
+            self._running.pop(key, None)
+            submission.fail(RuntimeError(message))
 
     def _work(self) -> None:
         while True:

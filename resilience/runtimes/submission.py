@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class AbandonedError(RuntimeError):
+    """The work was not done, or not to its end: nobody keeps it going any more."""
+
+
 class Submission(Generic[T]):
     """Settles once, with a value or an error; threads and tasks of any event loop may wait for it, together."""
 

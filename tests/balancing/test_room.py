@@ -698,3 +698,51 @@ def test_a_stale_connections_second_send_waits_its_turn_for_the_clients_slot() -
     assert (one.error, other.error) == (None, None)
     assert order == ["first", "second", "first"]
     assert house.taken() == [0]
+
+
+class Meddling:
+    """A runtime under which something happens just before a call stands in the line, as in another thread."""
+
+    def __init__(self, runtime: VirtualRuntime, act: Callable[[], None]) -> None:
+        self._runtime = runtime
+        self._acts = [act]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def gate(self) -> Any:
+        if self._acts:
+            self._acts.pop()()
+        return self._runtime.gate()
+
+
+def test_endpoints_that_come_between_the_look_and_the_line_are_not_overlooked() -> None:
+    house = House(1)
+    (old,) = house.endpoints
+    assert old.slots.take()
+    new = Endpoint(Address("10.0.0.9", 80), limit=1, line=house.room.line)
+    call = house.call(patience=5.0)
+    call.runtime = Meddling(house.runtime, lambda: house.room.update([new]))  # type: ignore[assignment]
+    assert house.send(call, good) is GOOD
+    assert call.tried == (new,)
+    assert house.runtime.now() == 100.0
+    assert not house.room.line.waiters
+    assert (old.slots.taken, new.slots.taken) == (1, 0)
+
+
+@pytest.mark.parametrize("total", [None, 1])
+def test_a_stream_abandoned_between_the_look_and_the_line_is_settled(total: float | None) -> None:
+    house = House(1, limit=1 if total is None else 9, total=total)
+
+    async def stream(call: RoutedCall) -> Verdict:
+        call.attempts[-1].body_pending = True
+        return GOOD
+
+    streaming = house.call()
+    house.send(streaming, stream)
+    call = house.call(patience=5.0)
+    abandon = lambda: house.room.abandon(streaming.attempts[0], GOOD)
+    call.runtime = Meddling(house.runtime, abandon)  # type: ignore[assignment]
+    assert house.send(call, good) is GOOD
+    assert house.runtime.now() == 100.0
+    assert house.taken() == [0]

@@ -396,3 +396,22 @@ def test_a_turn_that_was_owed_is_followed_by_the_next_in_time() -> None:
     robin = balancer(known)
     assert picks(robin, 1, [a]) == [b]
     assert picks(robin, 2) == [a, a], "the one it was owed, and the one due by then"
+
+
+@pytest.mark.parametrize("ratio", [1e9, 1e20, 1e25, 1e300])
+@pytest.mark.parametrize("unit", [1.0, 1e-300])
+def test_weights_far_apart_end_nobody_s_search(ratio: float, unit: float) -> None:
+    # Else the search for the heavy one's next turn never ends: adding one turn does not move its due time.
+    heavy, light = known = endpoints(ratio * unit, unit)
+    robin = balancer(known)
+    assert set(picks(robin, 20)) == {heavy}
+    heavy.mark(healthy=False)
+    assert set(picks(robin, 20)) == {light}
+    heavy.mark(healthy=True)
+    assert set(picks(robin, 20)) == {heavy}
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-9, 1e9, 1e300])
+def test_shares_are_those_of_the_weights_in_any_unit(unit: float) -> None:
+    a, b = known = endpoints(unit, 3 * unit)
+    assert Counter(picks(balancer(known), 400)) == {a: 100, b: 300}

@@ -484,3 +484,14 @@ def test_where_nobody_is_ready_the_local_zone_is_asked_first() -> None:
         endpoint.mark(healthy=False)
     assert zones.pick(Trying(), fit) is None
     assert zones.pick(Trying(), anybody) in here
+
+
+@pytest.mark.parametrize(
+    "balancer", [Tiered(RoundRobin(), 1.4), Zones("a", {"10.0.0.0/24": "a", "10.0.1.0/24": "b"}, minimum=1)], ids=repr
+)
+def test_a_pick_that_has_begun_when_the_groups_become_one_finds_that_one(balancer: Any) -> None:
+    near = endpoints(1, 1)
+    balancer.update(near + endpoints(1, tier=1))
+    under_way = balancer.pick  # what another thread is about to call
+    balancer.update(near)
+    assert under_way(Trying(), fit) in near

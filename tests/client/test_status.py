@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import tenacity
 
 import resilience
+from resilience.health import App
 from resilience.lab import Fleet, Server
+from resilience.testing import Script, ScriptedDns, virtual
 from tests.http.support import CONTEXT, Face, static
 
 Service = resilience.Service
@@ -212,3 +215,32 @@ def test_a_service_once_met_is_described_as_it_was_found(server: Server) -> None
         assert set(found) == {f"web.internal:{server.port}", "defaults"}
         assert "a fleet of 1 (static" in str(found[f"web.internal:{server.port}"])
         assert "warning: balancing over one address" in str(client.describe())
+
+
+def test_an_endpoint_whose_name_nobody_knows_is_not_ready_until_it_is_time_to_ask_again() -> None:
+    with virtual() as clock:
+        dns = ScriptedDns({0: "nxdomain", 200: "servfail", 300: ["10.0.0.1"]}, max_ttl=10.0)
+        with resilience.Client(transport=Script([], then=200), defaults=Service(discovery=dns)) as client:
+            app = App(requires={"web.internal": client})
+
+            def known() -> tuple[bool, tuple[str, ...], int]:
+                (endpoint,) = client.status().services["web.internal:80"].endpoints
+                return endpoint.ready, endpoint.not_ready_because, app.ready().code
+
+            def call() -> None:
+                with pytest.raises(resilience.NoEndpointsError):
+                    client.get("http://web.internal/")
+
+            call()
+            assert known() == (False, ("unresolved",), 503)
+            time.sleep(60.0)
+            assert known() == (False, ("unresolved",), 503)  # asked again meanwhile
+            time.sleep(100.0)
+            assert known() == (True, (), 200)  # nobody has asked for long: a call may find out
+            time.sleep(50.0)
+            call()
+            assert known() == (False, ("unresolved",), 503)
+            time.sleep(200.0)
+            assert client.get("http://web.internal/").status_code == 200
+            assert known() == (True, (), 200)
+        assert clock.elapsed > 400.0

@@ -45,7 +45,7 @@ class World:
         self.asked.append(self.runtime.now())
         await self.runtime.sleep(self.takes)
         answer = self.answer
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer  # type: ignore[no-any-return]
 
@@ -121,7 +121,14 @@ def test_a_failure_reaches_each_caller_as_an_error_of_its_own_and_is_remembered(
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"), [(ValueError("a resolver's own"), "servfail"), (TimeoutError(), "timeout"), (found(), "empty")]
+    ("answer", "kind"),
+    [
+        (ValueError("a resolver's own"), "servfail"),
+        (TimeoutError(), "timeout"),
+        (found(), "empty"),
+        (None, "servfail"),
+        (SystemExit(1), "servfail"),
+    ],
 )
 def test_whatever_a_resolver_raises_is_a_failure(answer: Any, kind: str) -> None:
     world = World()
@@ -129,6 +136,35 @@ def test_whatever_a_resolver_raises_is_a_failure(answer: Any, kind: str) -> None
     with pytest.raises(ResolutionError) as caught:
         world.first()
     assert caught.value.kind == kind
+
+
+def test_a_resolver_that_hangs_beyond_its_deadline_has_failed_and_is_asked_again() -> None:
+    world = World()
+    world.first()
+    world.takes = math.inf
+    world.calls(100.0)
+    assert 4 <= len(world.asked) <= 9
+    assert {event.reason for event in world.events} == {"timeout"}
+    assert "no nameserver answered in time" in str(world.directory._error)
+    world.takes, world.answer = 0.01, found("10.0.0.2")
+    world.calls(100.0)
+    assert world.adopted == [found("10.0.0.1"), found("10.0.0.2"), *world.adopted[2:]]
+
+
+@pytest.mark.parametrize("answer", [None, found("10.0.0.2")])
+def test_nonsense_from_a_resolver_and_what_a_balancer_raises_do_not_hammer_nameservers(answer: Any) -> None:
+    world = World()
+    world.first()
+    before = world.directory._adopt
+
+    def broken(resolution: Resolution | None) -> None:
+        before(resolution)
+        raise ValueError("a balancer's own")
+
+    world.answer = answer
+    world.directory.tell(broken)
+    world.calls(30.0)
+    assert len(world.asked) <= 7
 
 
 @pytest.mark.parametrize("kind", ["servfail", "refused", "timeout", "malformed"])
@@ -273,6 +309,30 @@ def test_what_is_closed_gives_those_who_wait_their_answer_and_begins_nothing_mor
     other.directory.close()
     assert other.calls(200.0) <= 200 * PATIENCE
     assert len(other.asked) == 1
+
+
+def test_who_waits_while_the_client_is_closed_hears_of_it_as_of_a_name_without_endpoints() -> None:
+    world = World()
+    world.takes = 1.0
+    waiting = world.runtime.spawn(lambda: world.directory.first(world.runtime, 5.0))
+    world.runtime.advance(0.5)
+    world.lease.release()
+    world.runtime.advance(0.0)
+    assert isinstance(waiting.error, NoEndpointsError)
+    assert waiting.error.service == "web.internal:80"
+    assert "cannot resolve web.internal:80: " in str(waiting.error)
+
+
+def test_who_could_do_with_stale_answers_does_so_while_the_client_is_closed() -> None:
+    world = World()
+    world.first()
+    world.takes = 1.0
+    world.runtime.advance(IDLE + 30.0)
+    waiting = world.runtime.spawn(lambda: world.directory.fresh(world.runtime, PATIENCE))
+    world.runtime.advance(0.1)
+    world.lease.release()
+    world.runtime.advance(0.0)
+    assert (waiting.done, waiting.error) == (True, None)
 
 
 def test_a_list_that_never_expires_is_asked_for_once() -> None:

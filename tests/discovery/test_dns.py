@@ -206,7 +206,10 @@ def test_a_description_is_a_value():
 @pytest.mark.parametrize(
     ("argument", "bad"),
     [
-        *(("name", bad) for bad in ["", ".", "a..b", "web:80", "http://web", "a b", "x" * 64, 7, b"web"]),
+        *(
+            ("name", bad)
+            for bad in ["", ".", "a..b", "web:80", "http://web", "a b", "x" * 64, ".".join("x" * 128), 7, b"web"]
+        ),
         *(("port", bad) for bad in [0, -1, 65_536, "80", 1.5, True]),
         *(("record", bad) for bad in ["a", "MX", "", None, 1]),
         *(("nameservers", bad) for bad in [[], "10.0.0.53", 7, ["ns.internal"], ["10.0.0.53:0"], [None], [""]]),

@@ -322,3 +322,11 @@ def test_an_absence_that_does_not_say_for_how_long_is_remembered_for_the_least_t
     made = fresh(min_ttl=0.25)
     made.failed("nxdomain", now=0.0, random=0.0)
     assert made.wait(0.0) == 0.25
+
+
+@pytest.mark.parametrize("ttl", [None, 0.0])
+@pytest.mark.parametrize(("bounds", "wait"), [({}, 1.0), ({"max_ttl": 0.5}, 0.5)])
+def test_where_answers_live_no_time_at_all_an_absence_does_lest_three_of_them_be_used_up_at_once(ttl, bounds, wait):
+    made = fresh(min_ttl=0.0, **bounds)
+    made.failed("nxdomain", ttl=ttl, now=0.0, random=0.0)
+    assert made.wait(0.0) == wait

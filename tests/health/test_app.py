@@ -243,6 +243,12 @@ async def test_what_is_nobodys_is_left_alone() -> None:
         ("requires", {"requires": {"payments": "client"}}),
         ("requires", {"requires": {"http://payments": KNOWS_NOTHING}}),
         ("requires.*once", {"requires": {"payments": KNOWS_NOTHING, "Payments": KNOWS_NOTHING}}),
+        ("requires", {"requires": ["payments"]}),
+        ("ready.*another path", {"live": "/health", "ready": "/health"}),
+        ("started", {"started": "no"}),
+        ("about", {"about": "version 7"}),
+        ("about", {"about": {"version": object()}}),
+        ("about", {"about": {"status": "pass"}}),
     ],
 )
 def test_bad_arguments(argument: str, given: dict[str, Any]) -> None:

@@ -133,6 +133,23 @@ def test_what_a_job_raises_does_not_end_it(background):
     counter.ran()
 
 
+def test_what_would_end_the_process_ends_neither_the_thread_nor_anybody_s_work(background):
+    lease, counter = background.acquire(), Counter(0.0)
+
+    async def leave():
+        raise SystemExit(3)
+
+    async def count():
+        await counter.run()
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match=r"leave: it raised SystemExit\(3\)"):
+        run_blocking(lease.submit(leave, name="leave").wait(BLOCKING, LONG))
+    lease.every(counter.seconds, count, name="count")
+    counter.ran(2)
+    assert background._life.thread.is_alive()
+
+
 def test_cancel_ends_a_job_even_in_its_middle_and_hurry_does_not_bring_it_back(background):
     lease, counter = background.acquire(), Counter()
     handle = lease.every(counter.seconds, counter.run, name="count")
@@ -183,6 +200,21 @@ def test_nothing_starts_after_release(background):
     lease.every(counter.seconds, counter.run, name="late").hurry()
     with pytest.raises(RuntimeError, match="closed"):
         submitted(lease, value)
+    assert not background.running
+
+
+def test_a_thread_that_starts_just_as_the_last_lease_ends_ends_too(monkeypatch):
+    background = BackgroundThread()
+    lease, start = background.acquire(), background.new_life
+
+    def released_meanwhile():
+        lease.release()  # by another thread
+        return start()
+
+    monkeypatch.setattr(background, "new_life", released_meanwhile)
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        submitted(lease, asyncio.sleep)
+    background.join(LONG)
     assert not background.running
 
 
@@ -352,6 +384,53 @@ def test_a_blocking_call_that_raises_is_heard_of_by_all_who_wait():
     for _ in range(2):
         with pytest.raises(OSError, match="no"):
             run_blocking(submission.wait(BLOCKING, LONG))
+
+
+class Exhausted:
+    """A machine that has no threads to spare for a while."""
+
+    def __init__(self, monkeypatch):
+        self.on = True
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if self.on and thread.name.startswith("resilience"):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_blocking_call_for_which_no_thread_could_be_started_fails_and_the_next_does_not_join_it(monkeypatch):
+    offload, machine = Offload(threads=2, linger=0.0), Exhausted(monkeypatch)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="no thread could be started"):
+            run_blocking(offload.submit("a", lambda: 7).wait(BLOCKING, LONG))
+    machine.on = False
+    assert run_blocking(offload.submit("a", lambda: 7).wait(BLOCKING, LONG)) == 7
+
+
+def test_a_blocking_call_waits_for_the_threads_there_are_when_no_other_could_be_started(monkeypatch):
+    offload, machine, gate = Offload(threads=2, linger=LONG), Exhausted(monkeypatch), threading.Event()
+    machine.on = False
+    first = offload.submit("a", lambda: gate.wait(LONG))
+    machine.on = True
+    second = offload.submit("b", lambda: 7)
+    gate.set()
+    assert run_blocking(first.wait(BLOCKING, LONG)) is True
+    assert run_blocking(second.wait(BLOCKING, LONG)) == 7
+
+
+def test_where_its_thread_could_not_be_started_the_background_starts_with_the_next_job(background, monkeypatch):
+    lease, counter, machine = background.acquire(), Counter(), Exhausted(monkeypatch)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        lease.every(counter.seconds, counter.run, name="count")
+    assert not background.running
+    machine.on = False
+    handle = lease.every(counter.seconds, counter.run, name="count")
+    counter.ran()
+    assert counter.count == 1
+    handle.cancel()
 
 
 def test_a_job_does_not_see_its_callers_context(background):
