@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from resilience.core.errors import ConfigurationError
@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from resilience.core.events import Event
     from resilience.core.ports import Listener
 
-_logger = logging.getLogger("resilience")
-
 
 class Listeners:
-    """Hands each event to everybody; a listener that raises is reported once and otherwise ignored."""
+    """Hands each event to everybody; a listener that raises, or a log, is reported once and otherwise ignored."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -43,11 +41,15 @@ class Listeners:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - a broken listener must not break calls
                 self.failed(listener, error)
-        if self._log.hears(event.level):
-            self._log(event)
+        try:
+            if self._log.hears(event.level):
+                self._log(event)
+        except Exception as error:  # noqa: BLE001 - nor must the application's logging: a processor, a closed stream
+            self.failed(self._log, error)
 
     def failed(self, listener: object, error: Exception) -> None:
         """Report a listener that has just raised, the first time."""
         if id(listener) not in self._failed:
             self._failed.add(id(listener))
-            _logger.error("a listener raised; it will not be reported again: %r", listener, exc_info=error)
+            with suppress(Exception):  # what cannot be written is not told
+                self._log.complain(listener, error)
