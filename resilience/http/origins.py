@@ -140,7 +140,8 @@ class Upstreams:
 
 def _unusable(url: httpx.URL) -> str:
     if not url.host:
-        return f"the URL is missing an 'http://' or 'https://' and a host in front of {url.path!r}"
+        rest = url.path.rpartition("@")[2]  # what stands before an @ was meant as a password
+        return f"the URL is missing an 'http://' or 'https://' and a host in front of {rest!r}"
     return f"the URL {f'{url.scheme}://{url.host}'!r} has an unsupported protocol"
 
 
