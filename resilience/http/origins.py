@@ -78,7 +78,7 @@ class Upstreams:
             raise httpx.InvalidURL(message)
         target = Target(url.raw_host.decode("ascii").strip("[]"), port, url.scheme in _SECURE)
         service = _service_of(target, self.services, self.defaults)
-        with self._lock:
+        with self.listeners.later(), self._lock:
             found = self.by_origin.get(key)
             if found is not None:
                 found.used_at = now  # or it might be the first to go
@@ -97,7 +97,7 @@ class Upstreams:
         """Put new descriptions into force, where they are others. ConfigurationError, and no change, if one is bad."""
         given = self.services if services is None else _by_name(services)
         fallback = self.defaults if defaults is None else _checked("defaults", defaults)
-        with self._lock:
+        with self.listeners.later(), self._lock:
             changed = {
                 key: service
                 for key, it in self.by_origin.items()
