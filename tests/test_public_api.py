@@ -97,3 +97,8 @@ def test_nothing_else_is_offered() -> None:
     modules = {name for name, value in vars(resilience).items() if inspect.ismodule(value)}
     public = {name for name in vars(resilience) if not name.startswith("_")}
     assert public - modules == set(NAMES)
+
+
+def test_those_who_install_it_get_its_types() -> None:
+    packages = [Path(resilience.__file__).parent, Path(__file__).parent.parent / "resilience_pytest"]
+    assert [package.name for package in packages if not (package / "py.typed").is_file()] == []

@@ -1,7 +1,7 @@
 """Floor 5: the ``resilience`` command.
 
-``health`` needs nothing beyond the library itself; the other commands need the extra ``cli`` (typer and rich), and
-``demo`` the extra ``lab``.
+``health`` needs nothing beyond the library itself; the other commands need the extra ``cli`` (typer and rich),
+``check`` the extra ``config``, and ``demo`` the extra ``lab``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ resilience: the module {name} is missing. Without it there is one command:
 
   resilience health URL    exit code 0 when a GET of URL is answered with 200-399, else 1
 
-resolve, probe and demo need more: pip install 'httpx-resilience[cli,lab]'"""
+resolve, probe, check and demo need more: pip install 'httpx-resilience[cli,config,lab]'"""
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C: that of the other commands, and of shells."""
 
 
 def main() -> NoReturn:
@@ -23,7 +25,10 @@ def main() -> NoReturn:
     if arguments[:1] == ["health"]:
         from resilience.cli.health import run  # noqa: PLC0415 - a container's health check shall start fast
 
-        sys.exit(run(arguments[1:]))
+        try:
+            sys.exit(run(arguments[1:]))
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
     try:
         from resilience.cli.commands import app  # noqa: PLC0415 - typer may not be installed
     except ModuleNotFoundError as error:

@@ -45,6 +45,7 @@ def resolve(
     """Show what stands behind a name: addresses, where from, for how long; a fleet or one origin, and why."""
     try:
         how = look.resolver(nameserver or [], record)
+        name = look.host(name)
         found = anyio.run(look.resolve, name, port, how, timeout)
     except ResilienceError as error:
         _fail(error)
@@ -114,7 +115,8 @@ def _reason(found: Resolution) -> str:
 
 async def _probe(url: httpx.URL, found: Resolution, how: Resolver, timeout: float) -> bool:
     probes = [await look.probe(url, replica, timeout) for replica in found.replicas]
-    table = Table("address", "answer", "took", "blames", "tries again", title=f"GET {escape(str(url))}, once from each")
+    title = f"GET {escape(look.shown(str(url)))}, once from each"
+    table = Table("address", "answer", "took", "blames", "tries again", title=title)
     for each in probes:
         style = "green" if each.fine else "red"
         took, again = f"{each.seconds * 1000:.0f} ms", "yes" if each.verdict.retry else "no"

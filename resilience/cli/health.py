@@ -54,6 +54,6 @@ def check(url: str, timeout: float) -> tuple[bool, str]:
             client.stream("GET", url) as answer,
         ):
             status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL, ResilienceError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ResilienceError) as error:  # names and bytes, too
         return False, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return status in _EXPECTED, f"{status} in {(time.monotonic() - started) * 1000:.0f} ms"

@@ -17,6 +17,7 @@ from resilience.discovery.dns import Dns
 from resilience.discovery.static import Static
 from resilience.http.service import Service
 from resilience.http.transport import AsyncTransport
+from resilience.observe.facts import scrub
 from resilience.policies.verdicts import judge_error, judge_status
 
 if TYPE_CHECKING:
@@ -35,6 +36,22 @@ def resolver(nameservers: Sequence[str], record: Record | None) -> Resolver:
     if nameservers or record is not None:
         return Dns(nameservers=list(nameservers) or None, record=record or "auto")
     return Auto()
+
+
+def host(text: str) -> str:
+    """Return a host name; raise ConfigurationError for what is more than that, or nothing."""
+    v6 = text.removeprefix("[").removesuffix("]")
+    if v6.count(":") > 1 and v6.replace(":", "").partition("%")[0].isalnum():
+        return v6
+    if not text or any(mark in ":/?#@" or mark.isspace() for mark in text):
+        argument, expected = "NAME", "a host name as it stands in a URL, and nothing else of it; the port is --port"
+        raise ConfigurationError(argument, shown(text), expected)
+    return text
+
+
+def shown(url: str) -> str:
+    """Return what may be printed of a URL, or of what was meant as one: no password, and no query."""
+    return scrub(url) if "://" in url else url.partition("?")[0].rpartition("@")[2]
 
 
 async def resolve(name: str, port: int, how: Resolver, within: float) -> Resolution:
@@ -117,10 +134,11 @@ def parse(text: str) -> httpx.URL:
     argument, expected = "URL", "an absolute http or https URL"
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(argument, text, expected) from error
-    if url.scheme not in _PORTS or not url.host or "%" in url.host:
-        raise ConfigurationError(argument, text, expected)
+        usable = url.scheme in _PORTS and url.host and "%" not in url.host
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ConfigurationError(argument, shown(text), expected) from error
+    if not usable:
+        raise ConfigurationError(argument, shown(text), expected)
     return url
 
 

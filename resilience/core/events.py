@@ -10,7 +10,7 @@ DEBUG, INFO, WARNING = 10, 20, 30  # the stdlib's numbers; core imports no loggi
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to `service` (``host:port``, or the name of a decorated function or circuit)."""
+    """Something that happened to `service` (``host:port``)."""
 
     name: ClassVar[str] = ""
     service: str

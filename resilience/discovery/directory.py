@@ -194,11 +194,12 @@ class Directory:
         return self.freshness.wait(self._clock.now())
 
     def _again(self, error: ResilienceError) -> ResilienceError:
-        """Return a copy: one exception raised again and again would collect every caller's traceback."""
+        """Return a copy, as of now: one exception raised again and again would collect every caller's traceback."""
         kind = type(error)
         twin = kind.__new__(kind, *error.args)
         twin.args = error.args
-        twin.__dict__.update(error.__dict__, service=self.name)
+        due = max(0.0, self.freshness.due - self._clock.now())  # until then nobody is asked, and this is the answer
+        twin.__dict__.update(error.__dict__, service=self.name, retry_after=due)
         return twin
 
 

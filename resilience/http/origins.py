@@ -78,7 +78,7 @@ class Upstreams:
             raise httpx.InvalidURL(message)
         target = Target(url.raw_host.decode("ascii").strip("[]"), port, url.scheme in _SECURE)
         service = _service_of(target, self.services, self.defaults)
-        with self._lock:
+        with self.listeners.later(), self._lock:
             found = self.by_origin.get(key)
             if found is not None:
                 found.used_at = now  # or it might be the first to go
@@ -96,7 +96,7 @@ class Upstreams:
     ) -> None:
         """Put new descriptions into force, where they are others. ConfigurationError, and no change, if one is bad."""
         given, fallback = self._told(services, defaults)
-        with self._lock:
+        with self.listeners.later(), self._lock:
             changed = self._changed_locked(given, fallback)
             self.services, self.defaults = given, fallback
             for key, service in changed.items():
@@ -156,7 +156,8 @@ class Upstreams:
 
 def _unusable(url: httpx.URL) -> str:
     if not url.host:
-        return f"the URL is missing an 'http://' or 'https://' and a host in front of {url.path!r}"
+        rest = url.path.rpartition("@")[2]  # what stands before an @ was meant as a password
+        return f"the URL is missing an 'http://' or 'https://' and a host in front of {rest!r}"
     return f"the URL {f'{url.scheme}://{url.host}'!r} has an unsupported protocol"
 
 

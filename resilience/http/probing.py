@@ -130,7 +130,8 @@ class Prober:
         if change is not None:
             endpoint.mark(healthy=change)
             self._changed(endpoint)
-            self._emit(HealthChanged(self._service, endpoint.label, change, trouble or f"{self._check.path} answers"))
+            reason = trouble or f"{self._url.path} answers"  # a query may hold a secret
+            self._emit(HealthChanged(self._service, endpoint.label, change, reason))
             self._room.line.stir()
         if known and trouble is None and endpoint.circuit is not None:
             for transition in endpoint.circuit.invite(now):

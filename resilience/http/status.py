@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resilience.http.doubts import doubts
@@ -174,7 +174,8 @@ def _describe(name: str, service: Service, upstream: Upstream | None, stacked: i
         policies.append(f"ejection: {service.ejection!r}")
     if service.health is not None:
         never = "" if upstream is None or upstream.prober is not None else " (never asked: another transport connects)"
-        policies.append(f"health: {service.health!r}{never}")
+        shown = replace(service.health, path=service.health.path.partition("?")[0])  # a query may hold a secret
+        policies.append(f"health: {shown!r}{never}")
     if service.slow_start is not None:
         policies.append(f"slow start: {service.slow_start:g} s")
     if service.attempt_timeout is not None:

@@ -70,11 +70,24 @@ class Log:
         else:
             self._to_stdlib(level, event.name, fields)
 
+    def complain(self, listener: object, error: Exception, /) -> None:
+        """Write that a listener has raised; or this log itself, which only the stdlib may still be able to write."""
+        if listener is self:
+            self._logger.error("the application's logging raised; it will not be reported again", exc_info=error)
+        elif structlog.is_configured():
+            text = "a listener raised; it will not be reported again"
+            _bound().error(text, logger=NAME, listener=repr(listener), exc_info=error)
+        else:
+            self._logger.error("a listener raised; it will not be reported again: %r", listener, exc_info=error)
+
     def _structlog_hears(self, level: int) -> bool:
         config = structlog.get_config()
         wrapper, factory, enabled = self._levels
         if config["wrapper_class"] is not wrapper or config["logger_factory"] is not factory:
-            enabled = _question()
+            try:
+                enabled = _question()
+            except Exception:  # noqa: BLE001 - a factory's own: whoever writes the event will be told
+                enabled = _always
             self._levels = (config["wrapper_class"], config["logger_factory"], enabled)
         return enabled(level)
 
@@ -112,9 +125,11 @@ def _kind(event: Event) -> Hashable:
 
 def _bound() -> Any:  # noqa: ANN401 - the class the application configured
     try:
-        return structlog.get_logger(NAME).bind()
+        bound = structlog.get_logger(NAME).bind()
     except TypeError:  # a logger factory that takes no name
-        return structlog.get_logger().bind()
+        bound = structlog.get_logger().bind()
+    # The methods of an AsyncBoundLogger want awaiting, and a loop.
+    return bound.sync_bl if isinstance(bound, structlog.stdlib.AsyncBoundLogger) else bound
 
 
 def _question() -> Callable[[int], bool]:

@@ -85,6 +85,19 @@ def test_resolve_what_cannot_be_resolved(dns, fault, word):
     assert word in done.output.replace("\n", " ")
 
 
+@pytest.mark.parametrize("name", ["", "a b", "web.internal:80", "http://web.internal/", "me:hunter2@web/?hunter2"])
+def test_resolve_takes_a_name_and_nothing_else(name):
+    done = run("resolve", name)
+    assert done.exit_code == 1
+    assert "the port is --port" in done.output.replace("\n", " ")
+    assert "hunter2" not in done.output
+
+
+@pytest.mark.parametrize("name", ["::1", "[::1]"])
+def test_resolve_an_address_in_either_spelling(name):
+    assert "the URL names its address" in run("resolve", name).output
+
+
 def test_resolve_with_a_bad_nameserver():
     done = run("resolve", "web.internal", "--nameserver", "a name")
     assert done.exit_code == 1
@@ -120,11 +133,20 @@ def test_probe_when_nobody_is_there(fleet, dns):
     assert "A client's own call: ConnectError" in done.output
 
 
-@pytest.mark.parametrize("url", ["ftp://web.internal/", "web.internal", "http://", "http://["])
+@pytest.mark.parametrize("url", ["ftp://web.internal/", "web.internal", "http://", "http://[", "http://xn--/"])
 def test_probe_refuses_what_it_cannot_call(url):
     done = run("probe", url)
     assert done.exit_code == 1
     assert "expected an absolute http or https URL" in done.output.replace("\n", " ")
+
+
+def test_probe_prints_no_secret(fleet, dns):
+    secret = f"http://me:hunter2@web.internal:{fleet.port}/items?token=hunter2"
+    done = run("probe", secret, "--nameserver", dns.address)
+    assert done.exit_code == 0
+    assert f"GET http://web.internal:{fleet.port}/items, once from each" in done.output
+    assert "hunter2" not in done.output
+    assert "hunter2" not in run("probe", secret.replace("http:", "ftp:")).output
 
 
 def test_probe_a_name_that_does_not_exist(dns):

@@ -71,7 +71,18 @@ def test_bad_usage_is_unhealthy_too_since_docker_reserves_2(arguments, capsys):
     assert capsys.readouterr().err.startswith("unhealthy: ")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1/", "http://[", "http://127.0.0.1:99999/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "http://",
+        "ftp://127.0.0.1/",
+        "http://[",
+        "http://127.0.0.1:99999/",
+        "http://xn--/",
+        "http://a/\udcff",
+    ],
+)
 def test_what_is_no_url_is_unhealthy(url):
     assert run([url]) == 1
 
@@ -92,6 +103,19 @@ def test_as_a_module(server):
     assert done.stdout.startswith("healthy: 200 in ")
 
 
+INTERRUPTED = """
+import sys, resilience.cli.health
+def run(_arguments): raise KeyboardInterrupt
+resilience.cli.health.run = run
+resilience.cli.main()
+"""
+
+
+def test_interrupted_it_says_nothing():
+    done = python("-c", INTERRUPTED, "health", "http://127.0.0.1/")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 WITHOUT = "import sys; sys.modules.update(typer=None, rich=None); from resilience.cli import main; main()"
 
 
@@ -102,4 +126,5 @@ def test_it_needs_neither_typer_nor_rich(server):
 def test_the_others_say_what_is_missing():
     done = python("-c", WITHOUT, "resolve", "web.internal")
     assert done.returncode == 1
-    assert "pip install 'httpx-resilience[cli,lab]'" in done.stderr
+    assert "check" in done.stderr
+    assert "pip install 'httpx-resilience[cli,config,lab]'" in done.stderr

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import structlog
 
 import resilience
-from resilience.core.events import Event
+from resilience.core.events import CircuitChanged, Event
+from resilience.http.listening import Listeners
 from resilience.lab import Fleet, Server
 from tests.http.support import Face, static
 
@@ -221,3 +223,36 @@ def test_an_unconfigured_application_sees_no_output_at_all(server: Server) -> No
             [sys.executable, "-X", "dev", "-c", PROGRAM, server.address], capture_output=True, timeout=60, check=True
         )
         assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_a_listener_may_use_the_client_it_listens_to(fleet: Fleet) -> None:
+    first, second = (server.url for server in (fleet[0], fleet[1]))
+    heard: list[tuple[str, str]] = []
+
+    def alarm(event: Event) -> None:
+        heard.append((event.name, event.service))
+        if event.name == "endpoints_changed" and event.service == fleet[0].address:
+            assert client.get(second).status_code == 200
+            client.update(defaults=resilience.Service(retry=None))
+
+    client = resilience.Client(listeners=[alarm])
+    with client:
+        assert client.get(first).status_code == 200
+        assert set(client.status().services) == {fleet[0].address, fleet[1].address}
+    changed = [service for name, service in heard if name == "endpoints_changed"]
+    assert changed == [fleet[0].address, fleet[1].address]
+    assert [service for name, service in heard if name == "call"] == [fleet[1].address, fleet[0].address]
+
+
+def test_a_thread_holds_back_its_own_events_alone(ear: Ear) -> None:
+    listeners = Listeners([ear])
+    event = CircuitChanged("web:80", "10.0.0.1:80", "open", "5 in a row", 1.0)
+    with listeners.later():
+        with listeners.later():
+            listeners.emit(event)
+            other = threading.Thread(target=listeners.emit, args=(event,))
+            other.start()
+            other.join()
+            assert ear.events == [event]
+        assert ear.events == [event]
+    assert ear.events == [event, event]

@@ -56,6 +56,10 @@ def test_of_several_attempts_each_is_told_once():
             "web.internal/items",
             "the URL is missing an 'http://' or 'https://' and a host in front of '/web.internal/items'",
         ),
+        (
+            "me:hunter2@web.internal/items?hunter2",
+            "the URL is missing an 'http://' or 'https://' and a host in front of 'web.internal/items'",
+        ),
         ("ftp://user:s3cr3t@x/?token=s3cr3t", "the URL 'ftp://x' has an unsupported protocol"),
     ],
 )

@@ -104,17 +104,20 @@ def test_it_is_kept_fresh_by_its_ttl_while_calls_come() -> None:
 def test_a_failure_reaches_each_caller_as_an_error_of_its_own_and_is_remembered() -> None:
     world = World()
     world.answer = ResolutionError("web.internal", "servfail")
-    errors: list[BaseException] = []
+    errors: list[NoEndpointsError] = []
     for _ in range(3):
         with pytest.raises(NoEndpointsError) as caught:
             world.first()
         errors.append(caught.value)
+        world.runtime.advance(0.25)
+    (failed,) = world.events
+    assert [error.retry_after for error in errors] == pytest.approx([failed.retry_in - 0.25 * n for n in range(3)])
     assert len({id(error) for error in errors}) == 3
     assert {(error.service, error.kind) for error in errors} == {("web.internal:80", "servfail")}  # type: ignore[attr-defined]
     assert len(world.asked) == 1
     assert world.events == [ResolutionFailed("web.internal:80", "servfail", pytest.approx(1.05, rel=0.06), 0)]
     world.answer = found("10.0.0.2")
-    world.runtime.advance(1.2)
+    world.runtime.advance(0.45)
     world.first()
     assert world.adopted[0] is None
     assert world.adopted[-1] == found("10.0.0.2")

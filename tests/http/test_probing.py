@@ -96,6 +96,18 @@ def test_down_is_not_ready_and_up_again_is(client_of: Any, heard: Heard, server:
     assert client.get(url).status_code == 200
 
 
+def test_the_query_of_a_check_is_asked_and_nowhere_told(client_of: Any, heard: Heard, server: Server) -> None:
+    path = "/ready?token=hunter2"
+    client = client_of(static(server, health=resilience.HealthCheck(path, interval=0.05, fall=1)))
+    client.get(f"http://{NAME}:{server.port}/")
+    server.fault(status=503, path="/ready")
+    heard.health(healthy=False)
+    server.fault()
+    assert heard.health(healthy=True).reason == "/ready answers"
+    assert "hunter2" not in str(client.describe())
+    assert "path='/ready'" in str(client.describe())
+
+
 @pytest.mark.parametrize("trouble", ["killed", "hung"])
 def test_so_is_one_that_cannot_be_reached_or_says_nothing(
     client_of: Any, heard: Heard, fleet: Fleet, trouble: str

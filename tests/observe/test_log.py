@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -241,6 +242,21 @@ def test_structlog_over_the_stdlib_also_obeys_the_stdlibs_level(log: Log, stdlib
     (line,) = stdlib.lines
     assert json.loads(line)["event"] == "circuit_opened"
     assert json.loads(line)["logger"] == "resilience"
+
+
+def test_what_stands_behind_an_async_wrapper_writes_at_once(log: Log, stdlib: Kept) -> None:
+    structlog.configure(
+        wrapper_class=structlog.stdlib.AsyncBoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.processors.JSONRenderer()],
+    )
+
+    async def write() -> None:
+        log(OPENED)
+
+    asyncio.run(write())
+    (line,) = stdlib.lines
+    assert json.loads(line)["event"] == "circuit_opened"
 
 
 def test_the_same_wrapper_over_another_factory_is_asked_anew(log: Log) -> None:

@@ -120,6 +120,64 @@ def test_a_listener_that_raises_costs_no_call_and_is_reported_once(
     assert len([record for record in records if record.exc_info]) == 1
 
 
+def test_what_structlog_writes_tells_of_a_listener_that_raises(healthy: Server) -> None:
+    def broken(_event: object) -> None:
+        message = "the listener's own fault"
+        raise ValueError(message)
+
+    structlog.configure()
+    with structlog.testing.capture_logs() as lines, resilience.Client(listeners=[broken]) as client:
+        client.get(healthy.url)
+        client.get(healthy.url)
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert line["event"] == "a listener raised; it will not be reported again"
+    assert "broken" in line["listener"]
+    assert isinstance(line["exc_info"], ValueError)
+
+
+def test_logging_that_raises_costs_no_call_and_is_reported_once(
+    healthy: Server, records: list[logging.LogRecord]
+) -> None:
+    def processor(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {"tenant": event["tenant"]}
+
+    structlog.configure(processors=[processor])
+    healthy.fault(status=503)
+    alone = resilience.Service(retry=resilience.Retry(wait=0.001), max_in_flight=1)
+    with resilience.Client(defaults=alone) as client:
+        assert [client.get(healthy.url).status_code for _ in range(4)] == [503] * 4
+        (endpoint,) = client.status().services[healthy.address].endpoints
+    assert (endpoint.in_flight, endpoint.circuit) == (0, "open")
+    (record,) = records
+    assert record.getMessage() == "the application's logging raised; it will not be reported again"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is KeyError
+
+
+def test_a_logger_that_cannot_be_made_costs_no_call(healthy: Server, records: list[logging.LogRecord]) -> None:
+    def factory(*_: object) -> object:
+        raise OSError
+
+    structlog.configure(logger_factory=factory)
+    with resilience.Client() as client:
+        assert client.get(healthy.url).status_code == 200
+    assert len(records) == 1
+
+
+def test_logging_that_cannot_even_say_so_costs_no_call(healthy: Server) -> None:
+    def refusing(_record: logging.LogRecord) -> bool:
+        raise KeyError
+
+    logger = logging.getLogger(NAME)
+    logger.addFilter(refusing)
+    logger.setLevel(logging.DEBUG)
+    try:
+        with resilience.Client() as client:
+            assert client.get(healthy.url).status_code == 200
+    finally:
+        logger.removeFilter(refusing)
+
+
 def test_an_unconfigured_application_sees_nothing_of_failing_calls(healthy: Server) -> None:
     healthy.fault(status=503, path="/bad")
     closed = Server()
