@@ -80,9 +80,6 @@ def _parse(item: object) -> tuple[str, int | None, float]:
             raise ConfigurationError(_ARGUMENT, pair, _EXPECTED) from None
         if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= sys.float_info.max:
             raise ConfigurationError(_ARGUMENT, pair, _EXPECTED)
-        try:
-            weight = float(given)
-        except OverflowError:  # an integer beyond all floats
-            raise ConfigurationError(_ARGUMENT, pair, _EXPECTED) from None
+        weight = float(given)
     host, port = split(_ARGUMENT, address, _EXPECTED)
     return host, port, weight

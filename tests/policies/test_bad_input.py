@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -184,8 +185,15 @@ def test_a_policy_above_a_function_without_parentheses_is_told_how_it_is_written
     assert "parentheses" not in str(caught.value)
 
 
+def test_the_largest_and_the_least_are_taken():
+    assert RateLimit(1, burst=10**15).burst == 10**15
+    assert RateLimit(6e-309).call(int) == 0
+    assert Rendezvous(bounded_load=sys.float_info.max).bounded_load == sys.float_info.max
+    Static([("10.0.0.1:80", sys.float_info.max)])
+
+
 OTHERS = [
-    (lambda it: RateLimit(1, burst=it), "burst", [0, 1.5, 10**400]),
+    (lambda it: RateLimit(1, burst=it), "burst", [0, 1.5, 10**15 + 1, 10**400]),
     (lambda it: Rendezvous(bounded_load=it), "bounded_load", [10**400, 0.5, math.nan]),
     (lambda it: Rendezvous(header=it), "header", ["", "gr\u00f6\u00dfe", "x y", "\ud800", 5]),
     (lambda it: Rendezvous(cookie=it), "cookie", ["", " ", 5]),

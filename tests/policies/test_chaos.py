@@ -248,6 +248,7 @@ def test_bad_arguments_are_named(arguments, argument):
     with pytest.raises(ConfigurationError) as caught:
         Chaos(**arguments)
     assert caught.value.argument == argument
+    assert caught.value.expected
     assert "…" in repr(Chaos(0.5, latency=1.0))
 
 

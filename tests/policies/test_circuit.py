@@ -378,3 +378,14 @@ def test_what_was_counted_before_it_opened_is_forgotten_when_it_lets_probes_in()
     assert circuit.counts(0.5) == (0, 3)
     circuit.settle(circuit.admit(2.0), GOOD, now=2.0)
     assert (circuit.state, circuit.counts(2.0)) == ("closed", (0, 0))
+
+
+def test_the_only_endpoint_is_opened_anew_by_hand_for_no_longer_than_ever():
+    circuit = Circuit(CircuitOptions(open_for=60.0), sole=True)
+    circuit.force(OPEN, 0.0)
+    circuit.force(OPEN, 4.0)
+    assert circuit.retry_after(4.0) == SOLE_MAX_OPEN
+    brief = Circuit(CircuitOptions(open_for=1.0), sole=True)
+    brief.force(OPEN, 0.0)
+    brief.force(OPEN, 0.5)
+    assert brief.retry_after(0.5) == 1.0

@@ -204,3 +204,13 @@ class CannotBeHashed:
 
 def test_without_last_good_nobody_looks_at_the_arguments():
     assert Fallback("default").call(fails, CannotBeHashed()) == "default"
+
+
+def test_an_argument_with_a_default_is_one_of_the_calls():
+    def instead(error, number=0):
+        return number
+
+    def fails(number):
+        raise ConnectionError(number)
+
+    assert Fallback(function=instead).call(fails, 5) == 5

@@ -322,3 +322,9 @@ def test_what_a_clients_caller_streams_is_judged_by_its_head_and_by_the_check_al
 @pytest.mark.parametrize(("content", "why"), [(b"{}", None), (b"<", "json")])
 def test_what_a_client_has_read_for_its_caller_is_looked_into(content, why):
     assert refused_to_a_client(Guard(json=True), response(content=content), buffered=True) == why
+
+
+def test_a_rule_that_is_broken_without_an_exception_has_no_cause():
+    with pytest.raises(BadAnswerError) as caught:
+        Guard(status=200).call(httpx.Response, 404)
+    assert caught.value.causes == ()

@@ -782,3 +782,19 @@ def test_a_spare_reply_that_cannot_be_dropped_does_not_take_the_place_of_the_ans
         pipeline = Pipeline(Replies(runtime), Hedge(after=0.05))
         assert runtime.run(lambda: pipeline.acall(Script(runtime, (0.1, busy), (0.2, "reply")))) == "reply"
     assert runtime.left == 0
+
+
+class OfAFile(Policy):
+    """Gives the call a body that has one position for all who read it."""
+
+    async def around(self, call, proceed):
+        call.shareable = False
+        return await proceed(call)
+
+
+def test_what_cannot_be_read_twice_at_a_time_is_sent_once():
+    runtime = VirtualRuntime()
+    script = Script(runtime, (0.2, "reply"), (0.0, "never"))
+    with on(runtime):
+        assert runtime.run(lambda: Pipeline(OfAFile(), Hedge(after=0.1)).acall(script)) == "reply"
+    assert len(script.began) == 1

@@ -97,3 +97,15 @@ def test_a_guard_that_refuses_it_passes_that_on(guard, mark, asked):
         Pipeline(Retry(3, wait=0.0), guard).call(server.respond)
     assert server.asked == asked
     assert caught.value.final is (mark == "1")
+
+
+def test_a_list_of_refused_answers_does_not_overrule_it():
+    sent = []
+
+    def ask():
+        sent.append(None)
+        return httpx.Response(503, headers={"x-no-retry": "1"})
+
+    with pytest.raises(BadAnswerError):
+        Pipeline(Retry(3, on=BadAnswerError, wait=0.0), Guard(status=200)).call(ask)
+    assert len(sent) == 1

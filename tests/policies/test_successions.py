@@ -312,6 +312,15 @@ def test_what_was_described_goes_with_the_description():
     assert policy_after(known, CircuitBreaker(shadow=True), Balances(0.0)).mode == "normal", "by hand too"
 
 
+def test_what_was_let_in_before_somebody_overruled_it_counts_nowhere():
+    known = circuit(DeepCircuit)
+    permit = known.admit(0.0)
+    known.put(Mode.FORCED_OPEN, 0.0)
+    again = circuit_after(known, circuit(consecutive_failures=1))
+    assert again.settle(permit, BAD, now=0.0) == ()
+    assert again.state == CLOSED
+
+
 def test_as_many_circuits_by_key_are_kept_as_the_new_description_says():
     known = KeyedCircuitBreaker(str)
     known.outcome(abs, 1)
