@@ -137,6 +137,10 @@ class AsyncioSocket(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise BrokenPipeError
+        if self._chunks:  # it came in the clear: nobody has vouched for it, and it must not be read as if
+            transport.abort()
+            message = "the peer spoke before the handshake"
+            raise ConnectionAbortedError(message)
         self.secure = True
         try:
             async with asyncio.timeout(_in_full(limit, self._loop)):
