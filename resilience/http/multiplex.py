@@ -133,6 +133,8 @@ class Multiplexer:
             nonlocal limit
             if shared.wire.refuses(stream):
                 raise httpcore.RemoteProtocolError(RefusedStreamError())
+            # It is dialled: what is read and written from here on is the neighbours' too, and each keeps its own limit.
+            shared.wire.call, shared.wire.until = None, math.inf
             limit = min(attempt.until - now(), math.inf if read is None else read)
             if limit < math.inf:
                 cut.within(limit)
