@@ -15,7 +15,7 @@ from resilience.runtimes.eyeballs import race
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from resilience.runtimes.socket_asyncio import AsyncioSocket
 
@@ -74,6 +74,10 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         """Close the socket."""
         await self._socket.close()
+
+    def let_go(self, unless: Callable[[], bool] = bool, /) -> None:
+        """Have the socket closed soon, on its own loop, unless that then holds."""
+        self._socket.let_go(unless)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
