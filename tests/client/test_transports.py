@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -50,6 +50,73 @@ async def test_nothing_stays_in_flight_whatever_the_body_is_made_of(mode: str, m
         responses = [await face.request(method, "http://web.internal/") for _ in range(2)]
         assert [response.content for response in responses] == [b"ab", b"ab"]
         assert face.in_flight() == 0
+
+
+class Ready(httpx.MockTransport):
+    """Gets ready when it is entered, and tells what became of it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: httpx.Response(200))
+        self.told: list[object] = []
+
+    def __enter__(self) -> Self:
+        self.told.append("entered")
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        self.told.append(how[0])
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *how: object) -> None:
+        self.__exit__(*how)
+
+
+async def test_a_transport_is_entered_and_left_as_by_httpx(mode: str) -> None:
+    async def use(client: Any, url: str) -> None:
+        if mode == "threads":
+            with client:
+                client.get(url)
+                raise KeyError
+        async with client:
+            await client.get(url)
+            raise KeyError
+
+    main, mounted = Ready(), Ready()
+    kind: Any = resilience.Client if mode == "threads" else resilience.AsyncClient
+    ours: Any = resilience.Transport if mode == "threads" else resilience.AsyncTransport
+    with pytest.raises(KeyError):
+        await use(
+            kind(transport=main, mounts={"http://other.internal": ours(transport=mounted)}), "http://web.internal/"
+        )
+    assert main.told == mounted.told == ["entered", KeyError]
+
+
+async def test_a_transport_that_cannot_be_entered_is_closed(mode: str) -> None:
+    class Bare:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError
+
+    bare: Any = Bare()
+    if mode == "threads":
+        with resilience.Client(transport=bare):
+            pass
+    else:
+        async with resilience.AsyncClient(transport=bare):
+            pass
+    assert bare.closed
 
 
 async def test_a_mocks_connect_error_proves_nothing(mode: str) -> None:
