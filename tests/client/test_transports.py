@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
-import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -161,6 +161,26 @@ async def test_an_asgi_app_that_hangs_is_cut_at_the_deadline(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_body_without_end_is_cut_at_the_deadline(mode: str, method: str) -> None:
+    def blocking() -> Iterator[bytes]:
+        while True:
+            yield b"x"
+
+    async def awaited() -> AsyncIterator[bytes]:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            yield b"x"
+
+    def app(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=blocking() if mode == "threads" else awaited())
+
+    async with Face(mode, transport=httpx.MockTransport(app), defaults=SWIFT) as face:
+        with pytest.raises(resilience.DeadlineExceededError):
+            await face.request(method, "http://web.internal/", extensions={"resilience": {"total_timeout": 0.05}})
+        assert face.in_flight() == 0
+
+
 async def test_what_an_app_calls_inside_does_not_inherit_the_call_around_it(mode: str) -> None:
     inner = resilience.AsyncTransport(transport=httpx.MockTransport(lambda _request: httpx.Response(200, text="in")))
     told: list[Any] = []
