@@ -115,6 +115,7 @@ def test_arguments_nobody_knows() -> None:
     [
         (3, "resilience"),
         ({"total_timeuot": 1}, "total_timeuot"),
+        ({"total_timeuot": 1, 2: 3}, "total_timeuot"),
         ({"total_timeout": 0}, "total_timeout"),
         ({"total_timeout": "1"}, "total_timeout"),
         ({"attempt_timeout": float("nan")}, "attempt_timeout"),
