@@ -6,6 +6,8 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from resilience.core.endpoint import Address
 from resilience.core.errors import ConfigurationError
 from resilience.core.resolution import Replica, Resolution
@@ -15,8 +17,6 @@ from resilience.http.options import KEEPALIVE, PoolOptions
 from resilience.http.pool import socket_options as reusable
 
 if TYPE_CHECKING:
-    import httpx
-
     from resilience.core.resolution import Target
     from resilience.http.service import Service
 
@@ -48,6 +48,15 @@ def pool_options(
         if limits.max_keepalive_connections is not None:
             max_idle = limits.max_keepalive_connections
     return PoolOptions(http1, http2, expiry, max_idle, uds, local_address, reusable(socket_options))
+
+
+def kept_behind_a_proxy(limits: httpx.Limits | None) -> httpx.Limits:
+    """Return what httpx's own pool behind a proxy is to keep idle. Nobody waits in it: that is for our slots."""
+    if limits is None:
+        return httpx.Limits(keepalive_expiry=KEEPALIVE)
+    return httpx.Limits(
+        max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
+    )
 
 
 def able(transport: Any, method: str) -> Any:  # noqa: ANN401 - somebody's transport
