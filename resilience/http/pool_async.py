@@ -11,6 +11,7 @@ import httpcore
 
 from resilience.http.multiplex import Multiplexer
 from resilience.http.pool import CALL, DISCONNECTED, IdleLists
+from resilience.http.private import surplus
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.here import here
@@ -101,7 +102,7 @@ class AsyncPool(IdleLists):
     async def put_back(self, connections: deque[AsyncConnection], connection: AsyncConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or self.closing or self.together.full():
+        if not connection.is_idle() or surplus(connection) or self.closing or self.together.full():
             await _close(connection)
             return
         connections.append(connection)
