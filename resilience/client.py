@@ -12,6 +12,7 @@ import httpx
 
 from resilience.core.call import NEVER
 from resilience.core.errors import ConfigurationError
+from resilience.http.arguments import kept_behind_a_proxy
 from resilience.http.failures import outcome_of
 from resilience.http.routes import Routes
 from resilience.http.status import Description, Status
@@ -152,7 +153,7 @@ class Client(_Told, httpx.Client):
     ) -> httpx.BaseTransport:
         # The proxy resolves and balances; the policies see one endpoint behind it. Slots bound what is in flight, so
         # httpx's own pool must never be the place where calls wait.
-        given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        given["limits"] = kept_behind_a_proxy(self._limits_given)
         inner = httpx.Client._init_proxy_transport(self, proxy, **given)  # noqa: SLF001 - listed in http/private.py
         return Transport(
             services=self._services,
@@ -223,7 +224,7 @@ class AsyncClient(_Told, httpx.AsyncClient):
         proxy: httpx.Proxy,
         **given: Any,  # noqa: ANN401
     ) -> httpx.AsyncBaseTransport:
-        given["limits"] = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        given["limits"] = kept_behind_a_proxy(self._limits_given)
         inner = httpx.AsyncClient._init_proxy_transport(self, proxy, **given)  # noqa: SLF001
         return AsyncTransport(
             services=self._services,

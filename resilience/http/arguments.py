@@ -50,6 +50,15 @@ def pool_options(
     return PoolOptions(http1, http2, expiry, max_idle, uds, local_address, reusable(socket_options))
 
 
+def kept_behind_a_proxy(limits: httpx.Limits | None) -> httpx.Limits:
+    """Return what httpx's own pool behind a proxy is to keep idle. Nobody waits in it: that is for our slots."""
+    if limits is None:
+        return httpx.Limits(keepalive_expiry=KEEPALIVE)
+    return httpx.Limits(
+        max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
+    )
+
+
 def able(transport: Any, method: str) -> Any:  # noqa: ANN401 - somebody's transport
     """Return the transport if it can be called this way; else raise ConfigurationError."""
     if isinstance(transport, type) or not callable(getattr(transport, method, None)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import httpx
 
-from resilience.http.body import AsyncBody, BlockingBody, in_time
+from resilience.http.body import AsyncBody, BlockingBody, in_time, in_turn
 from resilience.http.pool import CALL
 from resilience.http.pool_async import AsyncPool
 from resilience.http.pool_blocking import BlockingPool
@@ -172,7 +172,7 @@ def receive(call: RoutedCall, attempt: Attempt, response: httpx.Response) -> htt
     stream = cast("httpx.SyncByteStream", response.stream)
     if isinstance(stream, httpx.ByteStream):  # a mock's: it is all there, and nobody may ever read it
         return response
-    chunks = iter(stream)
+    chunks = iter(stream) if attempt.wire is not None else in_turn(call, iter(stream))
     most = within_attempt(call)
     if not most:
         response.stream = BlockingBody(call, attempt, stream, chunks, ())

@@ -11,72 +11,27 @@ connection, since threads sharing one lost calls (13 of 900 with plain httpx).
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 
 from resilience.http.pool import DISCONNECTED
 from resilience.http.private import reset_stream
+from resilience.http.streams import Shared, StreamWire
 from resilience.http.wire import OVERSHOT, RefusedStreamError, refused
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO, Cut
+from resilience.runtimes.here import here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from resilience.core.attempt import Attempt
     from resilience.core.call import RoutedCall
-    from resilience.http.pool_async import AsyncConnection, AsyncPool
+    from resilience.http.pool_async import AsyncPool
 
 # What httpcore's trace tells when a stream's headers go out: from then on something may have been sent.
 _HEADERS_GO_OUT = "http2.send_request_headers.started"
-
-
-class StreamWire:
-    """What one call's stream did: the counterpart of a whole connection's wire."""
-
-    __slots__ = ("_connection_received", "cut", "late", "reused", "shared", "stream", "until", "written")
-
-    def __init__(self, shared: Shared, attempt: Attempt) -> None:
-        self.shared = shared
-        self.until = attempt.until
-        self.written = 0
-        """1 once its headers may have gone out; how many bytes they were nobody needs to know."""
-        self.stream: int | None = None
-        self.reused = shared.served > 0
-        self.cut = False
-        self.late = False
-        self._connection_received = shared.wire.received
-
-    @property
-    def received(self) -> int:
-        """Bytes that came over the connection since this call began: any of them shows that it was alive."""
-        return self.shared.wire.received - self._connection_received
-
-
-class Shared:
-    """One connection and the calls on it."""
-
-    def __init__(self, connection: AsyncConnection, wire: AsyncWire) -> None:
-        self.connection = connection
-        self.wire = wire
-        self.flights: dict[StreamWire, Cut] = {}
-        self.served = 0
-        self.leaving = False
-        """It takes no new calls: the server has said farewell, or it failed."""
-
-    def usable(self) -> bool:
-        """Tell whether a new call may be put on it."""
-        if self.leaving or self.connection.is_closed() or not self.connection.is_available():
-            return False
-        return bool(self.flights) or not (self.connection.has_expired() or self.wire.ended())
-
-    def farewell(self, last_stream: int) -> None:
-        """Take no new calls, and tell those the server will not answer."""
-        self.leaving = True
-        for stream_wire, cut in list(self.flights.items()):
-            if stream_wire.stream is not None and stream_wire.stream > last_stream:
-                cut.now()
 
 
 class Multiplexer:
@@ -87,9 +42,13 @@ class Multiplexer:
         self._shared: dict[Any, Shared] = {}
         self._plain: set[Any] = set()
         """Where the server has chosen HTTP/1.1: those calls go the usual way."""
+        self._abandoned: deque[tuple[Any, Shared, StreamWire, httpcore.Request]] = deque()
+        """Streams whose bodies were collected: the next call ends them."""
 
     async def send(self, request: httpcore.Request, call: RoutedCall) -> httpcore.Response | None:
         """Send one request on its own stream; None where the server does not speak HTTP/2."""
+        if self._abandoned:
+            await self._tidy()
         url = request.url
         key = (url.scheme, url.host, url.port, request.extensions.get("sni_hostname"))
         while key not in self._plain:
@@ -133,6 +92,8 @@ class Multiplexer:
             nonlocal limit
             if shared.wire.refuses(stream):
                 raise httpcore.RemoteProtocolError(RefusedStreamError())
+            # It is dialled: what is read and written from here on is the neighbours' too, and each keeps its own limit.
+            shared.wire.call, shared.wire.until = None, math.inf
             limit = min(attempt.until - now(), math.inf if read is None else read)
             if limit < math.inf:
                 cut.within(limit)
@@ -183,6 +144,27 @@ class Multiplexer:
                 await reset_stream(shared.connection, stream_wire.stream, request)
             await self._close_if_done(shared)
 
+    def abandon(self, inner: Any, shared: Shared, stream_wire: StreamWire, request: httpcore.Request) -> None:  # noqa: ANN401
+        """Have a stream ended that nobody will read any more; from the collector, which cannot wait for it."""
+        self._abandoned.append((inner, shared, stream_wire, request))
+
+    async def _tidy(self) -> None:
+        while self._abandoned:
+            try:
+                inner, shared, stream_wire, request = self._abandoned.popleft()
+            except IndexError:  # another loop's thread was faster
+                return
+            if shared.connection.home is here():
+                async with ANYIO.shield():
+                    try:
+                        await inner.aclose()  # or httpcore goes on counting it among those that the server allows
+                    finally:
+                        await self._drop(shared, stream_wire, request)
+            else:
+                shared.leaving = True
+                shared.flights.pop(stream_wire, None)
+                await self._close_if_done(shared)
+
     async def finished(
         self, shared: Shared, stream_wire: StreamWire, request: httpcore.Request, *, whole: bool
     ) -> None:
@@ -194,12 +176,16 @@ class Multiplexer:
             await self._drop(shared, stream_wire, request)
 
     async def _close_if_done(self, shared: Shared) -> None:
-        if not shared.flights and (shared.leaving or self._pool.closing):
+        if shared.connection.home is not here():
+            if shared.leaving or self._pool.closing:
+                shared.connection.let_go(lambda: bool(shared.flights))
+        elif not shared.flights and (shared.leaving or self._pool.closing):
             async with ANYIO.shield():
                 await shared.connection.aclose()
 
     async def close(self) -> None:
         """Close what is idle, and the rest when its calls are done."""
+        await self._tidy()
         for shared in list(self._shared.values()):
             shared.leaving = True
             await self._close_if_done(shared)
@@ -258,6 +244,10 @@ class _Body:
         self._call = call
         self._whole = False
         self._closed = False
+
+    def __del__(self) -> None:
+        if not self._closed:
+            self._multiplexer.abandon(self._inner, self._shared, self._wire, self._request)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = self._inner.__aiter__()

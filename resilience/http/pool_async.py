@@ -11,6 +11,7 @@ import httpcore
 
 from resilience.http.multiplex import Multiplexer
 from resilience.http.pool import CALL, DISCONNECTED, IdleLists
+from resilience.http.private import surplus
 from resilience.http.wire_async import AsyncWire
 from resilience.runtimes.anyio import ANYIO
 from resilience.runtimes.here import here
@@ -18,7 +19,7 @@ from resilience.runtimes.here import here
 if TYPE_CHECKING:
     import ssl
     from collections import deque
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
     from typing import Self
 
@@ -34,6 +35,12 @@ class AsyncConnection(httpcore.AsyncHTTPConnection):
     wire: AsyncWire
     home: object
     """The event loop it lives on. One that has ended cannot even close it: it is dropped, and collected."""
+
+    def let_go(self, unless: Callable[[], bool] = bool, /) -> None:
+        """Have it closed on its own loop, whoever asks; trio's sockets go when they are collected, asyncio's do not."""
+        let_go = getattr(self.wire.stream, "let_go", None)
+        if let_go is not None:
+            let_go(unless)
 
 
 class AsyncPool(IdleLists):
@@ -87,16 +94,15 @@ class AsyncPool(IdleLists):
                 connection = connections.pop()
             except IndexError:  # another loop's thread was faster
                 return None
-            if connection.home is home:
-                if not connection.has_expired():
-                    return connection
-                await _close(connection)
+            if connection.home is home and not connection.has_expired():
+                return connection
+            await _close(connection)
         return None
 
     async def put_back(self, connections: deque[AsyncConnection], connection: AsyncConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
         connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or self.closing or self.together.full():
+        if not connection.is_idle() or surplus(connection) or self.closing or self.together.full():
             await _close(connection)
             return
         connections.append(connection)
@@ -141,6 +147,10 @@ class _AsyncBody:
         self._connections = connections
         self._connection: AsyncConnection | None = connection
 
+    def __del__(self) -> None:
+        if self._connection is not None:  # abandoned
+            self._connection.let_go()
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._inner.__aiter__()  # type: ignore[no-any-return]
 
@@ -160,8 +170,18 @@ class _AsyncBody:
 async def _close(*connections: AsyncConnection) -> None:
     """Close them all, even when the caller is being cancelled: nobody else knows of them any more."""
     home = here()
-    ours = [connection for connection in connections if connection.home is home]
+    ours: list[AsyncConnection] = []
+    for connection in connections:
+        if connection.home is home:
+            ours.append(connection)
+        else:
+            connection.let_go()
     if ours:
         async with ANYIO.shield():
-            for connection in ours:
-                await connection.aclose()
+            try:
+                for connection in ours:
+                    await connection.aclose()
+            except BaseException:  # a task's own cancellation, which no shield keeps off
+                for connection in ours:
+                    connection.let_go()
+                raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from resilience.http.pool import CALL, DISCONNECTED, IdleLists
+from resilience.http.private import surplus
 from resilience.http.wire import RefusedStreamError, refused
 from resilience.http.wire_blocking import BlockingWire
 
@@ -74,8 +75,9 @@ class BlockingPool(IdleLists):
 
     def put_back(self, connections: deque[BlockingConnection], connection: BlockingConnection) -> None:
         """Keep a connection that is idle again; close it when it is not, or when enough are."""
-        connection.wire.call = None  # or a connection would keep its last call alive, and the two each other
-        if not connection.is_idle() or connection.wire.doomed or connection.wire.over or self.together.full():
+        wire = connection.wire
+        wire.call = None  # or a connection would keep its last call alive, and the two each other
+        if not connection.is_idle() or surplus(connection) or wire.doomed or wire.over or self.together.full():
             connection.close()
             return
         connections.append(connection)

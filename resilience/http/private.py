@@ -3,7 +3,8 @@
 `_pool`: an ``HTTPTransport`` has no argument for its pool. `_init_transport` and `_init_proxy_transport`: a client has
 none for what it builds. `_stream`: a file given as ``content=`` is to be rewound before it is sent again. `_retries`: a
 transport below may retry too. `_connection`, `_h2_state` and `_write_outgoing_data`: httpcore does not reset the stream
-of a call that was cancelled, so its answer would go on using up the connection's flow-control window.
+of a call that was cancelled, so its answer would go on using up the connection's flow-control window. `_h11_state`:
+nor does it look whether a server has said more than its answer, which the next call would take for its own.
 ``tests/http/test_private.py`` fails loudly when any of them changes.
 """
 
@@ -66,6 +67,12 @@ async def reset_stream(connection: httpcore.AsyncHTTPConnection, stream: int, re
         await http2._write_outgoing_data(request)  # noqa: SLF001
     except Exception:  # noqa: BLE001 - it had ended already, or the connection is gone: then there is nothing to tell
         return
+
+
+def surplus(connection: httpcore.HTTPConnection | httpcore.AsyncHTTPConnection) -> bool:
+    """Tell whether more has come over an idle HTTP/1.1 connection than the answer that was asked for."""
+    state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+    return state is not None and bool(state.trailing_data[0])
 
 
 def file_behind(stream: object) -> Any | None:  # noqa: ANN401 - whatever has `read` and `seek`

@@ -28,6 +28,8 @@ from resilience.runtimes.stand_in import here
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
 
     from resilience.core.ports import Listener
     from resilience.http.routes import Route
@@ -84,6 +86,27 @@ class Transport(_TransportBase, httpx.BaseTransport):
         self._upstreams.stacked = retries_below(transport)
         BACKGROUND.after_fork(self._in_child)
 
+    def __enter__(self) -> Self:
+        """Enter the transport below, which may get ready there."""
+        enter = getattr(self._below, "__enter__", None)
+        if enter is not None:
+            enter()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Do as `close` does; whoever is below leaves as it has entered."""
+        leave = getattr(self._below, "__exit__", None)
+        if leave is None:
+            self.close()
+            return
+        self._begin_anew()
+        leave(exc_type, exc_value, traceback)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
         url, asked = request.url, None
@@ -122,8 +145,7 @@ class Transport(_TransportBase, httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections, and stop what goes on in the background. Used again, it begins anew."""
-        self._upstreams.forget()
-        self._end_lease()
+        self._begin_anew()
         self._exchange.close()
 
 
@@ -172,6 +194,27 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
         self._upstreams.stacked = retries_below(transport)
         BACKGROUND.after_fork(self._in_child)
 
+    async def __aenter__(self) -> Self:
+        """Enter the transport below, which may get ready there."""
+        enter = getattr(self._below, "__aenter__", None)
+        if enter is not None:
+            await enter()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Do as `aclose` does; whoever is below leaves as it has entered."""
+        leave = getattr(self._below, "__aexit__", None)
+        if leave is None:
+            await self.aclose()
+            return
+        self._begin_anew()
+        await leave(exc_type, exc_value, traceback)
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the policies of its service."""
         url, asked = request.url, None
@@ -210,6 +253,5 @@ class AsyncTransport(_TransportBase, httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections, and stop what goes on in the background. Used again, it begins anew."""
-        self._upstreams.forget()
-        self._end_lease()
+        self._begin_anew()
         await self._exchange.close()

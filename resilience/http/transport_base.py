@@ -65,6 +65,11 @@ class _TransportBase:  # pyright: ignore[reportUnusedClass] - of both transports
         if held is not None:
             held.release()
 
+    def _begin_anew(self) -> None:
+        """Forget the services, and stop what goes on in the background for them."""
+        self._upstreams.forget()
+        self._end_lease()
+
     def _in_child(self) -> None:
         """Begin anew in a forked child: connections are the parent's, and slots and locks its other threads'."""
         for upstream in self._upstreams.forget():

@@ -111,7 +111,7 @@ def options_of(request: httpx.Request) -> dict[str, Any]:
         raise ConfigurationError(argument, options, "a dict of per-call options")
     unknown = set(options) - _KNOWN
     if unknown:
-        raise ConfigurationError(argument, sorted(unknown), f"names among {', '.join(sorted(_KNOWN))}")
+        raise ConfigurationError(argument, sorted(unknown, key=str), f"names among {', '.join(sorted(_KNOWN))}")
     durations = {
         name: in_seconds(f"{argument}[{name!r}]", options[name])
         for name in ("total_timeout", "attempt_timeout")

@@ -15,7 +15,7 @@ from resilience.runtimes.eyeballs import race
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from resilience.runtimes.socket_asyncio import AsyncioSocket
 
@@ -42,16 +42,18 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
         if self._kept:
             data, self._kept = self._kept[:max_bytes], self._kept[max_bytes:]
             return data
-        try:
-            data = await self._socket.read(max_bytes, wire.limit(timeout))
-        except TimeoutError as error:
-            wire.timed_out()
-            raise httpcore.ReadTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.ReadError(str(error)) from error
-        seen = wire.took(data)
-        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
-        return await self.read(max_bytes, timeout) if data and not seen else seen
+        while True:
+            try:
+                data = await self._socket.read(max_bytes, wire.limit(timeout))
+            except TimeoutError as error:
+                wire.timed_out()
+                raise httpcore.ReadTimeout(str(error)) from error
+            except OSError as error:
+                raise httpcore.ReadError(str(error)) from error
+            seen = wire.took(data)
+            if seen or not data:
+                return seen
+            # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""
@@ -74,6 +76,10 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         """Close the socket."""
         await self._socket.close()
+
+    def let_go(self, unless: Callable[[], bool] = bool, /) -> None:
+        """Have the socket closed soon, on its own loop, unless that then holds."""
+        self._socket.let_go(unless)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -111,14 +117,16 @@ class TrioStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it until the phase's limit or the deadline."""
         wire = self._wire
-        try:
-            data = await self._inner.read(max_bytes, wire.limit(timeout))
-        except httpcore.ReadTimeout:
-            wire.timed_out()
-            raise
-        seen = wire.took(data)
-        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
-        return await self.read(max_bytes, timeout) if data and not seen else seen
+        while True:
+            try:
+                data = await self._inner.read(max_bytes, wire.limit(timeout))
+            except httpcore.ReadTimeout:
+                wire.timed_out()
+                raise
+            seen = wire.took(data)
+            if seen or not data:
+                return seen
+            # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""

@@ -45,16 +45,18 @@ class BlockingStream(httpcore.NetworkStream):
         if self._kept:
             data, self._kept = self._kept[:max_bytes], self._kept[max_bytes:]
             return data
-        try:
-            data = self._socket.read(max_bytes, wire.limit(timeout))
-        except TimeoutError as error:
-            wire.timed_out()
-            raise httpcore.ReadTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.ReadError(str(error)) from error
-        seen = wire.took(data)
-        # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
-        return self.read(max_bytes, timeout) if data and not seen else seen
+        while True:
+            try:
+                data = self._socket.read(max_bytes, wire.limit(timeout))
+            except TimeoutError as error:
+                wire.timed_out()
+                raise httpcore.ReadTimeout(str(error)) from error
+            except OSError as error:
+                raise httpcore.ReadError(str(error)) from error
+            seen = wire.took(data)
+            if seen or not data:
+                return seen
+            # Nothing to see but a farewell: go on reading, since an empty answer would mean the end.
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write it all, until the phase's limit or the deadline. Counted before it is tried: a part may get out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from h2.config import H2Configuration
@@ -153,7 +154,8 @@ class Http2(asyncio.Protocol):
             self.goaway(armed=False)
             return
         if self._gone or self._app.refuses_stream():
-            self._h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            with suppress(ProtocolError):  # the client has ended it in the same breath
+                self._h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             return
         fault = self._app.hit(request.method, request.target)
         if fault.reset == "before":

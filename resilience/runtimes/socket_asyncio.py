@@ -11,6 +11,7 @@ import asyncio
 import math
 import select
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from resilience.runtimes.loop_time import exact, monotonic, ring_at, slack
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 # Bytes that may wait to be read before the peer is slowed down: asyncio's own stream limit.
 _HIGH = 64 * 1024
@@ -137,6 +138,10 @@ class AsyncioSocket(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise BrokenPipeError
+        if self._chunks:  # it came in the clear: nobody has vouched for it, and it must not be read as if
+            transport.abort()
+            message = "the peer spoke before the handshake"
+            raise ConnectionAbortedError(message)
         self.secure = True
         try:
             async with asyncio.timeout(_in_full(limit, self._loop)):
@@ -154,6 +159,16 @@ class AsyncioSocket(asyncio.Protocol):
         if transport is not None and not (transport.is_closing() and self._ended):
             transport.abort()
             await asyncio.sleep(0)  # the loop closes the socket in its next round; it may be the last one
+
+    def let_go(self, unless: Callable[[], bool] = bool, /) -> None:
+        """Have it closed in its loop's next round, from any thread and by the collector; not if `unless` then holds."""
+
+        def abort() -> None:
+            if self._transport is not None and not unless():
+                self._transport.abort()
+
+        with suppress(RuntimeError):  # a loop that has ended closes nothing
+            self._loop.call_soon_threadsafe(abort)
 
     def read_waiting(self) -> bytes:
         """Return what has come and was not read, without waiting for more."""
@@ -250,21 +265,15 @@ async def dial(
         _, connection = await loop.create_connection(lambda: AsyncioSocket(loop), host, port, local_addr=local)
         return connection
 
+    dials = [partial(connect, *where) for where in addresses]
     async with asyncio.timeout(_in_full(limit, loop)):
-        if len(addresses) == 1:
-            connection = await connect(*addresses[0])
-        else:
-            connection = await race([partial(connect, *where) for where in addresses], _closed)
+        connection = await (dials[0]() if len(dials) == 1 else race(dials, AsyncioSocket.close))
     _configure(connection, socket_options)
     return connection
 
 
 def _in_full(limit: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
     return None if limit is None else limit + slack(loop)
-
-
-async def _closed(connection: AsyncioSocket) -> None:
-    await connection.close()
 
 
 async def dial_unix(path: str, limit: float | None, *, socket_options: Iterable[Any] | None = None) -> AsyncioSocket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import select
 import selectors
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # RFC 8305 section 8: seconds between the starts of two connection attempts.
 STAGGER = 0.25
+
+_UNDER_WAY = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK})
 
 
 class BlockingSocket:
@@ -188,7 +191,9 @@ def _begin(address: tuple[str, int], local_address: str | None) -> socket.socket
         connecting.settimeout(0.0)
         if local_address is not None:
             connecting.bind((local_address, 0))
-        connecting.connect_ex(where)
+        code = connecting.connect_ex(where)
+        if code not in _UNDER_WAY:  # no route, say; the socket would look writable, and free of errors
+            raise OSError(code, "connect failed")  # noqa: TRY301 - closed like any other that fails
     except BaseException:
         connecting.close()
         raise

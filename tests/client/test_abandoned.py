@@ -1,7 +1,9 @@
 """Streams nobody closes: they settle when they are collected, and ``status()`` counts those that stay open."""
 
 import threading
+import time
 
+import anyio.lowlevel
 import pytest
 
 import resilience
@@ -20,6 +22,25 @@ async def test_an_abandoned_stream_settles_when_it_is_collected(mode: str, serve
         assert face.in_flight() == 0
         endpoint = face.endpoints(f"web.internal:{server.port}")[server.address]
         assert (endpoint.circuit, endpoint.ready) == ("closed", True)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_nor_does_it_hold_its_connection(mode: str, http2: bool) -> None:
+    with Server("127.0.0.1", http2=http2, max_streams=3) as spoken:
+        async with Face(mode, http1=not http2, http2=http2) as face:
+            for _ in range(10):
+                response = await face.open("GET", f"{spoken.url}/sse")
+                assert response.status_code == 200
+                del response
+                collect()
+                await anyio.lowlevel.checkpoint()
+            assert (await face.get(spoken.url)).status_code == 200
+            until = time.monotonic() + 20.0
+            while spoken.connections > 1 and time.monotonic() < until:
+                collect()
+                await anyio.lowlevel.checkpoint()
+            assert spoken.connections == 1
 
 
 def test_whoever_waits_for_its_slot_is_woken(server: Server) -> None:

@@ -1,5 +1,7 @@
 """Whatever comes in from either side, the answer is a typed error that names what was wrong, or it is survived."""
 
+import socket
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -137,6 +139,7 @@ def test_arguments_nobody_knows() -> None:
     [
         (3, "resilience"),
         ({"total_timeuot": 1}, "total_timeuot"),
+        ({"total_timeuot": 1, 2: 3}, "total_timeuot"),
         ({"total_timeout": 0}, "total_timeout"),
         ({"total_timeout": "1"}, "total_timeout"),
         ({"attempt_timeout": float("nan")}, "attempt_timeout"),
@@ -219,6 +222,24 @@ async def test_headers_without_end_and_garbage_from_a_server(mode: str, server: 
         assert face.in_flight() == 0
         server.fault()
         assert (await face.get(f"http://web.internal:{server.port}/")).status_code == 200
+
+
+async def test_farewells_without_end(mode: str) -> None:
+    farewell = bytes.fromhex("000008 07 00 00000000 7fffffff 00000000")
+
+    def talk(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(bytes.fromhex("000000 04 00 00000000"))
+        connection.recv(65536)
+        for _ in range(3000):
+            connection.sendall(farewell)
+            time.sleep(0)
+
+    with Raw(talk) as raw:
+        once = Service(retry=None)
+        async with Face(mode, http1=False, http2=True, defaults=once) as face:
+            with pytest.raises(httpx.TransportError):
+                await face.post(f"http://{raw.address}/")
 
 
 async def test_one_healthy_replica_among_nonsense_is_found(mode: str, server: Server) -> None:

@@ -1,10 +1,13 @@
 """A server that closes connections while they are idle costs no failure, and no circuit."""
 
+import socket
+
 import anyio
 import httpx
 import pytest
 
 from resilience.lab import Fleet, Server
+from tests.http.raw import Raw, head_of
 from tests.http.support import Face, attempts, static
 
 
@@ -53,6 +56,23 @@ async def test_found_closed_on_reuse_it_is_sent_once_more_for_free_and_on_a_new_
         server.fault()
         response = await face.get(url)
         assert len(attempts(response)) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_more_than_was_asked_for_is_not_the_answer_to_the_next_call(mode: str, method: str) -> None:
+    body = b"" if method == "HEAD" else b"first"  # to HEAD a server that does not know better sends one
+
+    def talk(connection: socket.socket) -> None:
+        while head_of(connection):
+            own = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"
+            connection.sendall(own + b"HTTP/1.1 201 Created\r\ncontent-length: 6\r\n\r\nnobody")
+
+    with Raw(talk) as raw:
+        async with Face(mode) as face:
+            for _ in range(3):
+                response = await face.request(method, f"http://{raw.address}/")
+                assert (response.status_code, response.content) == (200, body)
+        assert raw.accepted == 3
 
 
 async def test_a_post_on_a_connection_that_broke_is_not_sent_again(mode: str, server: Server) -> None:

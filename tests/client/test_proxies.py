@@ -82,6 +82,26 @@ async def test_a_request_goes_through_the_proxy_and_the_policies(
     assert behind.asked[0].startswith("GET http://web.internal/x ")
 
 
+@pytest.mark.parametrize(
+    ("limits", "opened"),
+    [
+        (None, 1),
+        (httpx.Limits(max_connections=1), 1),
+        (httpx.Limits(max_keepalive_connections=0), 3),
+        (httpx.Limits(keepalive_expiry=-1.0), 3),
+    ],
+)
+async def test_limits_hold_for_what_is_kept_idle(
+    mode: str, server: Server, limits: httpx.Limits | None, opened: int
+) -> None:
+    with Raw(Proxy(server.port)) as raw:
+        given = {} if limits is None else {"limits": limits}
+        async with Face(mode, proxy=f"http://{raw.address}", **given) as face:
+            for _ in range(3):
+                assert (await face.get("http://web.internal/x")).status_code == 200
+        assert raw.accepted == opened
+
+
 async def test_balancing_steps_aside(mode: str, proxy: tuple[Proxy, str]) -> None:
     _, url = proxy
     service = resilience.Service(discovery=resilience.Static(["10.0.0.1:80", "10.0.0.2:80"]))

@@ -4,9 +4,9 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Self
 
-import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -52,6 +52,73 @@ async def test_nothing_stays_in_flight_whatever_the_body_is_made_of(mode: str, m
         assert face.in_flight() == 0
 
 
+class Ready(httpx.MockTransport):
+    """Gets ready when it is entered, and tells what became of it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: httpx.Response(200))
+        self.told: list[object] = []
+
+    def __enter__(self) -> Self:
+        self.told.append("entered")
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        self.told.append(how[0])
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *how: object) -> None:
+        self.__exit__(*how)
+
+
+async def test_a_transport_is_entered_and_left_as_by_httpx(mode: str) -> None:
+    async def use(client: Any, url: str) -> None:
+        if mode == "threads":
+            with client:
+                client.get(url)
+                raise KeyError
+        async with client:
+            await client.get(url)
+            raise KeyError
+
+    main, mounted = Ready(), Ready()
+    kind: Any = resilience.Client if mode == "threads" else resilience.AsyncClient
+    ours: Any = resilience.Transport if mode == "threads" else resilience.AsyncTransport
+    with pytest.raises(KeyError):
+        await use(
+            kind(transport=main, mounts={"http://other.internal": ours(transport=mounted)}), "http://web.internal/"
+        )
+    assert main.told == mounted.told == ["entered", KeyError]
+
+
+async def test_a_transport_that_cannot_be_entered_is_closed(mode: str) -> None:
+    class Bare:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise NotImplementedError
+
+    bare: Any = Bare()
+    if mode == "threads":
+        with resilience.Client(transport=bare):
+            pass
+    else:
+        async with resilience.AsyncClient(transport=bare):
+            pass
+    assert bare.closed
+
+
 async def test_a_mocks_connect_error_proves_nothing(mode: str) -> None:
     sent: list[str] = []
 
@@ -94,6 +161,26 @@ async def test_an_asgi_app_that_hangs_is_cut_at_the_deadline(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_body_without_end_is_cut_at_the_deadline(mode: str, method: str) -> None:
+    def blocking() -> Iterator[bytes]:
+        while True:
+            yield b"x"
+
+    async def awaited() -> AsyncIterator[bytes]:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            yield b"x"
+
+    def app(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=blocking() if mode == "threads" else awaited())
+
+    async with Face(mode, transport=httpx.MockTransport(app), defaults=SWIFT) as face:
+        with pytest.raises(resilience.DeadlineExceededError):
+            await face.request(method, "http://web.internal/", extensions={"resilience": {"total_timeout": 0.05}})
+        assert face.in_flight() == 0
+
+
 async def test_what_an_app_calls_inside_does_not_inherit_the_call_around_it(mode: str) -> None:
     inner = resilience.AsyncTransport(transport=httpx.MockTransport(lambda _request: httpx.Response(200, text="in")))
     told: list[Any] = []

@@ -12,7 +12,7 @@ from resilience.core.attempt import Attempt
 from resilience.core.call import RoutedCall
 from resilience.core.endpoint import Address, Endpoint
 from resilience.core.outcome import GOOD, Blame, Verdict
-from resilience.http.body import AsyncBody, BlockingBody, in_time
+from resilience.http.body import AsyncBody, BlockingBody, in_time, in_turn
 from resilience.http.classify import classify
 from resilience.http.exchange import adiscard, areceive, discard, receive
 from resilience.runtimes.anyio import ANYIO
@@ -232,6 +232,22 @@ async def test_in_time_cuts_what_is_late() -> None:
     got: list[bytes] = []
     with pytest.raises(httpx.ReadTimeout):
         async for chunk in in_time(told.call, Hanging().__aiter__()):
+            got += [chunk]
+    assert got == [b"a"]
+
+
+def test_in_turn_reads_no_further_than_the_deadline() -> None:
+    told = Told(BLOCKING)
+
+    class Late(Source):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"a"
+            told.call.body_until = BLOCKING.now()
+            yield b"b"
+
+    got: list[bytes] = []
+    with pytest.raises(httpx.ReadTimeout):
+        for chunk in in_turn(told.call, iter(Late())):
             got += [chunk]
     assert got == [b"a"]
 

@@ -1,5 +1,6 @@
 """The pools' corners: what another thread does between two lines, and what cannot be closed properly."""
 
+import asyncio
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -156,6 +157,25 @@ async def test_nor_does_a_tasks() -> None:
         await body.aclose()
     assert connection.closed
     await body.aclose()
+
+
+async def test_a_cancelled_close_of_several_connections_leaves_none_open() -> None:
+    class Cancelled(Connection):
+        let = False
+
+        async def aclose(self) -> None:
+            raise asyncio.CancelledError  # as a task's own cancellation comes, at the first of them
+
+        def let_go(self) -> None:
+            self.let = True
+
+    tasks, connections = pool(AsyncPool), [Cancelled() for _ in range(3)]
+    for connection in connections:
+        connection.home = here()
+    tasks.idle["any"] = deque(connections)
+    with pytest.raises(asyncio.CancelledError):
+        await tasks.drop_idle()
+    assert all(connection.let for connection in connections)
 
 
 def test_an_abandoned_body_closes_its_connection() -> None:

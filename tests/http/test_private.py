@@ -95,3 +95,9 @@ def test_a_stream_of_http2_can_be_reset() -> None:
     kind = httpcore.AsyncHTTP2Connection
     assert "self._h2_state" in inspect.getsource(kind.__init__)
     assert list(inspect.signature(kind._write_outgoing_data).parameters) == ["self", "request"]
+
+
+@pytest.mark.parametrize("kind", [httpcore.HTTP11Connection, httpcore.AsyncHTTP11Connection])
+def test_what_came_unasked_over_http1_can_be_seen(kind: type) -> None:
+    assert "self._h11_state = h11.Connection(" in inspect.getsource(kind.__init__)
+    assert private.surplus(httpcore.HTTPConnection(httpcore.Origin(b"http", b"web.test", 80))) is False

@@ -147,11 +147,11 @@ class Conversation:
         for piece in (PREFACE[:10], PREFACE[10:], hf.SettingsFrame(0).serialize()):
             self.socket.sendall(piece)
 
-    def request(self, stream: int, path: str) -> None:
+    def request(self, stream: int, path: str, *, then: bytes = b"") -> None:
         head = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "x")]
         frame = hf.HeadersFrame(stream, self._encoder.encode(head))
         frame.flags |= {"END_HEADERS", "END_STREAM"}
-        self.socket.sendall(frame.serialize())
+        self.socket.sendall(frame.serialize() + then)
 
     def frames(self) -> Iterator[hf.Frame]:
         with self.socket, self.socket.makefile("rb") as received:
@@ -173,6 +173,16 @@ def test_goaway_mid_load_lets_the_streams_begun_before_finish(h2_server: Server)
     assert [frame.last_stream_id for frame in frames if isinstance(frame, hf.GoAwayFrame)] == [1]
     assert [frame.stream_id for frame in frames if isinstance(frame, hf.HeadersFrame)] == [1]
     assert [frame.stream_id for frame in frames if isinstance(frame, hf.RstStreamFrame)] == [3]
+
+
+def test_a_stream_that_is_refused_and_reset_at_once_ends_no_other(h2_server: Server) -> None:
+    peer = Conversation(h2_server)
+    peer.request(1, "/slow/0.2")
+    while h2_server.count < 1:
+        pass
+    h2_server.goaway()
+    peer.request(3, "/", then=hf.RstStreamFrame(3, 8).serialize())
+    assert [frame.stream_id for frame in peer.frames() if isinstance(frame, hf.HeadersFrame)] == [1]
 
 
 def test_a_cancelled_stream_is_dropped_and_others_are_not(h2_server: Server) -> None:

@@ -55,5 +55,5 @@ async def load_blocking(
 async def _act(acts: Sequence[Act]) -> None:
     start = anyio.current_time()
     for instant, what in acts:
-        await anyio.sleep(start + instant - anyio.current_time())
+        await anyio.sleep(max(0.0, start + instant - anyio.current_time()))
         await anyio.to_thread.run_sync(what)

@@ -81,6 +81,28 @@ async def test_five_hundred_calls_share_one_connection_per_endpoint_and_one_of_t
         assert [server.accepted for server in spoken.fleet] == [1, 1]
 
 
+async def test_the_deadline_of_the_call_that_dials_ends_that_call_alone(mode: str, spoken: Spoken) -> None:
+    if mode == "threads":
+        return
+    ended: Counter[object] = Counter()
+    only = {NAME: static(spoken.fleet[0], retry=None)}
+    async with Face(mode, services=only, **spoken.arguments) as face:
+
+        async def call(**options: float) -> None:
+            try:
+                response = await face.post(f"{spoken.url}/slow/1", extensions={"resilience": options})
+            except resilience.DeadlineExceededError:
+                ended["late"] += 1
+            else:
+                ended[response.status_code] += 1
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: call(total_timeout=0.5))
+            await anyio.sleep(0.2)
+            group.start_soon(call)
+        assert ended == {"late": 1, 200: 1}
+
+
 @pytest.mark.parametrize("armed", [False, True])
 async def test_farewells_under_load_lose_nothing(mode: str, armed: bool, spoken: Spoken) -> None:
     acts: list[Act] = [

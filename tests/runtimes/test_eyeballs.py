@@ -150,3 +150,13 @@ def test_threads_pass_over_an_address_that_cannot_even_be_tried() -> None:
         made.close()
         with pytest.raises(OSError, match=r"."):
             socket_blocking.dial([listener.getsockname(), listener.getsockname()], 5.0, local_address="192.0.2.1")
+
+
+def test_threads_pass_over_an_address_that_is_refused_at_once() -> None:
+    nowhere = ("255.255.255.255", 80)  # no TCP to a broadcast address: connecting fails without being under way
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = socket_blocking.dial([nowhere, listener.getsockname()], 5.0)
+        assert made.raw.getpeername() == listener.getsockname()
+        made.close()
+    with pytest.raises(OSError, match="connect failed"):
+        socket_blocking.dial([nowhere, nowhere], 5.0)

@@ -332,6 +332,29 @@ async def test_a_task_whose_handshake_fails_leaks_no_socket(listener: socket.soc
     gc.collect()
 
 
+async def test_what_comes_in_the_clear_is_not_taken_for_what_comes_over_tls(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    authority = Authority.create(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*authority.issue("web.internal"))
+
+    def talk(connection: socket.socket) -> bytes:
+        connection.sendall(b"injected")
+        with serving.wrap_socket(connection, server_side=True) as secure:
+            secure.sendall(b"real")
+            return secure.recv(1)
+
+    peer = Peer(listener, talk)
+    sock = await connected(listener)
+    while not sock._chunks:  # as long as dialling several addresses may take
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionAbortedError, match="before the handshake"):
+        await sock.start_tls(authority.context(), "web.internal", 5.0)
+    await sock.close()
+    assert isinstance(await asyncio.to_thread(peer.end), OSError)
+
+
 async def test_tls_carries_large_bodies(listener: socket.socket, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
