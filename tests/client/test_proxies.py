@@ -88,7 +88,7 @@ async def test_a_request_goes_through_the_proxy_and_the_policies(
         (None, 1),
         (httpx.Limits(max_connections=1), 1),
         (httpx.Limits(max_keepalive_connections=0), 3),
-        (httpx.Limits(keepalive_expiry=-1.0), 3),
+        (httpx.Limits(keepalive_expiry=1e-9), 3),
     ],
 )
 async def test_limits_hold_for_what_is_kept_idle(
