@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import OrderedDict
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class DeepCircuit(Circuit):
         self.mode = mode
         if mode is Mode.FORCED_OPEN:
             self.state, self.relents_at = OPEN, math.inf
-        self._flying: dict[Permit, float] = {}
+        self._flying: OrderedDict[Permit, float] = OrderedDict()
         """Calls under way that are not slow yet, by when they began, oldest first."""
         self._hanging: set[Permit] = set()
         """Calls under way that are slow."""
@@ -220,7 +221,8 @@ class DeepCircuit(Circuit):
         if limit is None:
             return
         crossed = 0
-        for permit, began in list(self._flying.items()):
+        while self._flying:
+            permit, began = next(iter(self._flying.items()))
             if now - began < limit:
                 break
             del self._flying[permit]
