@@ -12,6 +12,7 @@ from resilience.balancing.round_robin import RoundRobin
 from resilience.balancing.tiers import by_tier, search
 from resilience.core.errors import ConfigurationError
 from resilience.core.propagation import header_name
+from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,8 +115,8 @@ def _check(header: object, cookie: object, key: object, bounded_load: object) ->
     if cookie is not None and not (isinstance(cookie, str) and cookie.strip()):
         argument, expected = "cookie", "a name"
         raise ConfigurationError(argument, cookie, expected)
-    if key is not None and not callable(key):
-        argument, expected = "key", "a function of the request that returns a string or None"
+    if key is not None and (not callable(key) or is_async(key)):
+        argument, expected = "key", "a plain function of the request that returns a string or None"
         raise ConfigurationError(argument, key, expected)
     # not (… >= 1) instead of … < 1: NaN is refused too.
     number = isinstance(bounded_load, int | float) and not isinstance(bounded_load, bool)

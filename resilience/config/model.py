@@ -46,7 +46,7 @@ class DnsPart(ObjectPart):
     """What to ask for; without it the host of the URL."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     record: Literal["auto", "A", "AAAA", "SRV"] | None = None
-    nameservers: list[str] | None = None
+    nameservers: Annotated[list[str], Field(min_length=1)] | None = None
     min_ttl: SecondsFromZero | None = None
     max_ttl: EndlessSeconds | None = None
     stale_for: EndlessSecondsFromZero | None = None
@@ -101,7 +101,7 @@ class RendezvousPart(ObjectPart):
     kind: Literal["rendezvous"]
     header: str | None = None
     cookie: str | None = None
-    bounded_load: Annotated[float, Field(gt=1)] | None = None
+    bounded_load: Annotated[float, Field(ge=1)] | None = None
 
 
 def _listed(value: Any) -> Any:  # noqa: ANN401 - what pydantic is to check

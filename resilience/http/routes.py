@@ -23,7 +23,7 @@ from resilience.http.origins import DEFAULT_PORTS, checked_name
 from resilience.http.replay import shareable
 from resilience.http.whole import OPTIONS
 from resilience.policies.budget import RetryBudget
-from resilience.policies.matching import several
+from resilience.policies.matching import is_plain, several
 from resilience.policies.successions import budget_after
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Route:
         if self.method is not None:
             object.__setattr__(self, "method", _methods(self.method))
         object.__setattr__(self, "header", _headers(self.header))
-        if self.sticky is not None and not callable(self.sticky) and not is_header_name(self.sticky):
-            argument, expected = "sticky", "the name of a header, or a function of the request"
+        if self.sticky is not None and not is_plain(self.sticky) and not is_header_name(self.sticky):
+            argument, expected = "sticky", "the name of a header, or a plain function of the request"
             raise ConfigurationError(argument, self.sticky, expected)
         require("mirror", self.mirror, "True or False", lambda it: isinstance(it, bool))
         if not isinstance(self.budget, RetryBudget):

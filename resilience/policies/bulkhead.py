@@ -10,9 +10,10 @@ from resilience.core.errors import OverloadedError, require
 from resilience.core.slots import Slots
 from resilience.core.units import number, whole
 from resilience.core.units import seconds as in_seconds
+from resilience.policies.matching import is_plain
 from resilience.policies.policy import StraightPolicy
 from resilience.policies.queueing import RankedLine, RankedSlots, RankedWaiter
-from resilience.runtimes.entry import is_async, request_of
+from resilience.runtimes.entry import request_of
 from resilience.runtimes.straight import DETOUR
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Bulkhead(StraightPolicy):
         whole("limit", self.limit)
         whole("queue", self.queue, least=0)
         expected = "a plain function, or None"
-        require("priority", self.priority, expected, lambda it: it is None or (callable(it) and not is_async(it)))
+        require("priority", self.priority, expected, lambda it: it is None or is_plain(it))
         patience = math.inf if self.lifo_after is None else in_seconds("lifo_after", self.lifo_after)
         plain = self.priority is None and self.lifo_after is None
         slots = Slots(self.limit) if plain else RankedSlots(self.limit, RankedLine(lifo_after=patience))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import seconds as in_seconds
 from resilience.core.units import share, whole
+from resilience.policies.matching import is_plain
 from resilience.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -73,10 +74,13 @@ class Chaos(Policy):
         )
         share("rate", self.rate)
         object.__setattr__(self, "span", _span(self.latency))
-        expected = "an exception, its type where that needs a message at most, a function that makes one, or None"
+        expected = "an exception, its type where that needs a message at most, a plain function that makes one, or None"
         require("fault", self.fault, expected, _is_fault)
         require("after", self.after, "True or False", lambda it: isinstance(it, bool))
-        require("corrupt", self.corrupt, "a function of the answer, or None", lambda it: it is None or callable(it))
+        expected = "a value, or a plain function that makes one"
+        require("answer", self.answer, expected, lambda it: not callable(it) or is_plain(it))
+        expected = "a plain function of the answer, or None"
+        require("corrupt", self.corrupt, expected, lambda it: it is None or is_plain(it))
         set_ = {
             "fault": self.fault is not None,
             "answer": self.answer is not _NOTHING,
@@ -138,7 +142,7 @@ def _span(latency: object) -> tuple[float, float]:
 def _is_fault(value: object) -> bool:
     if isinstance(value, type):
         return issubclass(value, Exception) and isinstance(_of(value), Exception)
-    return value is None or isinstance(value, Exception) or callable(value)
+    return value is None or isinstance(value, Exception) or is_plain(value)
 
 
 def _made(fault: Fault) -> Exception:

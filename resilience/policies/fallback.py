@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from resilience.core.errors import ConfigurationError, require
@@ -85,7 +86,7 @@ class Fallback(Policy):
     takes: int = field(init=False, repr=False, compare=False)
     """How much the function is called with: 0 nothing, 1 the exception, 2 the arguments too."""
     named: frozenset[str] = field(init=False, repr=False, compare=False)
-    """The arguments it has a default for and takes by name only, as those that functools.partial has filled in."""
+    """The arguments it has a default for and takes by name only; not those that functools.partial has filled in."""
 
     def __post_init__(self) -> None:
         """Check the arguments and take over their plain forms."""
@@ -160,4 +161,5 @@ def _takes(function: Callable[..., Any]) -> tuple[int, frozenset[str]]:
     if any(parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD} for parameter in parameters):
         return 2, frozenset()
     named = frozenset(it.name for it in parameters if it.kind is it.KEYWORD_ONLY and it.default is not it.empty)
-    return min(2, len(parameters) - len(named)), named
+    filled = function.keywords.keys() if isinstance(function, partial) else frozenset[str]()
+    return min(2, len(parameters) - len(named)), named - filled

@@ -13,11 +13,10 @@ from resilience.core.call import RoutedCall
 from resilience.core.errors import BadAnswerError, ConfigurationError, require
 from resilience.core.outcome import Ok
 from resilience.core.units import whole
-from resilience.policies.matching import several
+from resilience.policies.matching import is_plain, several
 from resilience.policies.models import fits, is_model, parses
 from resilience.policies.policy import Policy
 from resilience.policies.verdicts import judge_bare, judge_status
-from resilience.runtimes.entry import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +73,7 @@ class Guard(Policy):
         require("json", self.json, "True or False", lambda it: isinstance(it, bool))
         require("model", self.model, "a pydantic model or a msgspec struct", lambda it: it is None or is_model(it))
         # What a coroutine function returns is no answer, and is never False.
-        require("check", self.check, "a plain function, or None", lambda it: it is None or _is_plain(it))
+        require("check", self.check, "a plain function, or None", lambda it: it is None or is_plain(it))
         rules = (self.statuses, self.types or None, self.max_bytes, self.json or None, self.model, self.check)
         require("status", None, "at least one rule", lambda _: any(rule is not None for rule in rules))
 
@@ -174,10 +173,6 @@ class Guard(Policy):
 
     def _too_large(self) -> Broken:
         return Broken("max_bytes", f"its body is larger than {self.max_bytes} bytes")
-
-
-def _is_plain(check: object) -> bool:
-    return callable(check) and not is_async(check)
 
 
 def _headers(reply: Any) -> Any:  # noqa: ANN401

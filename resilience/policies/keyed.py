@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from resilience.core.errors import ConfigurationError, require
 from resilience.core.units import whole
 from resilience.policies.breaker import CircuitBreaker
+from resilience.policies.matching import is_plain
 from resilience.policies.policy import Policy
-from resilience.runtimes.entry import is_async, request_of
+from resilience.runtimes.entry import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -41,7 +42,7 @@ class KeyedCircuitBreaker(Policy):
     """
 
     def __init__(self, key: Callable[..., Hashable], /, *, most: int = _MOST, **options: Any) -> None:  # noqa: ANN401
-        require("key", key, "a plain function of the call's arguments", lambda it: callable(it) and not is_async(it))
+        require("key", key, "a plain function of the call's arguments", is_plain)
         self._key = key
         self._most = whole("most", most)
         self._name: str | None = options.pop("name", None)

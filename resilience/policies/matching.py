@@ -81,6 +81,11 @@ def kept(value: object, /) -> object:
     return tuple(cast("Iterator[object]", value)) if isinstance(value, Iterator) else value
 
 
+def is_plain(value: object, /) -> bool:
+    """Tell whether it is a function that can be called where nobody awaits what it returns."""
+    return callable(value) and not is_async(value)
+
+
 def matcher(argument: str, value: object, /) -> Matcher | None:
     """Return the matcher for what was listed, None for None; raises ConfigurationError naming what cannot be listed."""
     if value is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilience.core.errors import require
 from resilience.core.outcome import Err, Ok, Sent
+from resilience.policies.matching import is_plain
 from resilience.policies.policy import Policy
 from resilience.runtimes.entry import passed, request_of
 
@@ -93,7 +94,8 @@ class SingleFlight(Policy):
 
     def __post_init__(self) -> None:
         """Check the argument."""
-        require("key", self.key, "a function of the call's arguments, or None", lambda it: it is None or callable(it))
+        expected = "a plain function of the call's arguments, or None"
+        require("key", self.key, expected, lambda it: it is None or is_plain(it))
 
     async def around(self, call: Call, proceed: Proceed, /) -> Any:  # noqa: ANN401
         """Lead, or follow."""

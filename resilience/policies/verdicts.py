@@ -39,7 +39,7 @@ _STATUS: dict[int, Verdict] = {
     503: _RETRY_BAD,
     504: _RETRY_BAD,
 }
-"""501, 505 and all other statuses are GOOD and final."""
+"""501, 505 and all other statuses are GOOD and not repeated."""
 _SERVER_ERROR = 500
 
 CONNECT_FAILED = Verdict(Blame.BAD, retry=True, sent=Sent.NO)

@@ -21,6 +21,11 @@ TABLES = {
     "ejection": "EjectionPart",
 }
 NEEDED = {"health": {"path": "/"}, "hedge": {"after": 1}, "rate_limit": {"rate": 1}, "guard": {"max_bytes": 1}}
+CHOICES = [
+    ("discovery", "dns", "DnsPart"),
+    ("balancer", "peak_ewma", "PeakEwmaPart"),
+    ("balancer", "rendezvous", "RendezvousPart"),
+]
 STAGES = {
     "timeout": {"seconds": 1},
     "bulkhead": {"limit": 1},
@@ -52,6 +57,7 @@ VALUES = [
 # What a schema cannot say: how one number compares with another, and what a text has to look like.
 TOGETHER = {
     ("circuit", "max_open_for"),
+    ("dns", "max_ttl"),
     ("limit", "initial"),
     ("limit", "most"),
     ("limit", "law"),
@@ -109,6 +115,14 @@ def keys():
                     what,
                     lambda value, rest=rest, key=key, table=table: {"defaults": {table: {**rest, key: value}}},
                 )
+    for choice, kind, part in CHOICES:
+        for key, what in SCHEMA["$defs"][part]["properties"].items():
+            if key != "kind" and (kind, key) not in TOGETHER:
+                yield (
+                    f"{kind}.{key}",
+                    what,
+                    lambda value, key=key, choice=choice, kind=kind: {"defaults": {choice: {"kind": kind, key: value}}},
+                )
     for kind, rest in STAGES.items():
         name = "".join(map(str.title, kind.split("_"))) + "Stage"
         for key, what in SCHEMA["$defs"][name]["properties"].items():
@@ -141,6 +155,12 @@ def test_what_the_schema_allows_is_loaded_and_nothing_else(key, what, data):
 def test_whatever_a_number_is_the_answer_is_typed(key, what, data):
     for value in (*VALUES, 10**400, -(10**400), float("-inf")):
         loads(data(value))
+
+
+def test_the_bounds_are_those_of_the_library():
+    for bound in (1, 1.25):
+        found = parse({"defaults": {"balancer": {"kind": "rendezvous", "header": "x-user", "bounded_load": bound}}})
+        assert found.defaults.balancer.bounded_load == bound
 
 
 def test_null_says_nothing_where_it_is_no_value():

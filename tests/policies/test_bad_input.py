@@ -31,12 +31,14 @@ from resilience.pipeline import Pipeline
 from resilience.policies.breaker import CircuitBreaker
 from resilience.policies.budget import RetryBudget
 from resilience.policies.bulkhead import Bulkhead
+from resilience.policies.chaos import Chaos
 from resilience.policies.guard import Guard
 from resilience.policies.keyed import KeyedCircuitBreaker
 from resilience.policies.latencies import Quantile, quantile
 from resilience.policies.laws import Aimd, Gradient2
 from resilience.policies.rate_limit import RateLimit
 from resilience.policies.retry import Retry
+from resilience.policies.single_flight import SingleFlight
 from resilience.policies.throttle import Throttle
 from resilience.policies.timeout import Timeout
 from resilience.policies.waits import full_jitter
@@ -239,12 +241,19 @@ def test_a_queue_is_refused(queue):
         Bulkhead(1, queue=queue)
 
 
-def test_functions_that_nobody_awaits_are_refused():
+def test_functions_that_nobody_awaits_are_refused(monkeypatch):
+    monkeypatch.setenv("RESILIENCE_CHAOS", "1")
     for make, argument in (
         (lambda: Bulkhead(1, priority=later), "priority"),
         (lambda: KeyedCircuitBreaker(later), "key"),
+        (lambda: SingleFlight(key=later), "key"),
+        (lambda: Rendezvous(key=later), "key"),
+        (lambda: Route(to="a", sticky=later), "sticky"),
+        (lambda: Chaos(1.0, fault=later), "fault"),
+        (lambda: Chaos(1.0, answer=later), "answer"),
+        (lambda: Chaos(1.0, corrupt=later), "corrupt"),
     ):
-        with pytest.raises(ConfigurationError, match=f"{argument}=.*expected a plain function"):
+        with pytest.raises(ConfigurationError, match=f"{argument}=.*expected .*a plain function"):
             make()
 
 

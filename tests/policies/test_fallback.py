@@ -191,6 +191,7 @@ def test_what_a_function_takes_by_name_and_need_not_is_no_reason_to_give_it_all(
     function = functools.partial(instead, cache="full")
     assert Fallback(function=function).call(fails, 1, b=2) == ("down", "full", "none")
     assert Fallback(function=function).call(fails, 1, item=2) == ("down", "full", 2)
+    assert Fallback(function=function).call(fails, 1, cache=False) == ("down", "full", "none"), "the call's own"
     assert Fallback(function=lambda *, cache="empty": cache).call(fails, 1) == "empty"
     with pytest.raises(TypeError, match="cache"):
         Fallback(function=instead).call(fails)

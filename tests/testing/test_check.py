@@ -23,6 +23,7 @@ FINE = {
     "adaptive": resilience.AdaptiveLimit,
     "single flight": resilience.SingleFlight,
     "fallback": lambda: resilience.Fallback("reply"),
+    "jitter within a circuit": lambda: resilience.Pipeline(resilience.Retry(), resilience.CircuitBreaker()),
     "all": lambda: resilience.Pipeline(resilience.Timeout(5), resilience.Retry(3, wait=0.25), resilience.Bulkhead(1)),
 }
 
