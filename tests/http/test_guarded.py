@@ -174,7 +174,7 @@ async def test_a_body_that_is_large_on_the_way_to_being_small_is_refused(anyio_b
 @pytest.mark.parametrize("most", [0, 1000, 2**20, 2**24, 2**30, 10**10])
 @pytest.mark.parametrize(("coding", "growth"), [("gzip", 1032), ("deflate", 1032), ("zstd", 2**15), ("br", 2**20)])
 def test_as_much_is_decompressed_at_a_time_as_the_ceiling_allows_for(coding, growth, most):
-    assert 8 <= at_once(coding, most) <= max(8, 2**20 / growth, most / growth)
+    assert 32 <= at_once(coding, most) <= max(32, 2**20 / growth, most / growth)
     assert at_once("identity", most) == max(2**20, most)
     assert at_once(coding, math.inf) == math.inf
 
