@@ -133,7 +133,7 @@ class Story:
 
     def note(self, what: str) -> None:
         """Note something."""
-        self.seen.append((what, round(self._now() - self._began, 6)))
+        self.seen.append((what, self._now() - self._began))
 
     def end(self, error: Exception) -> None:
         """Note what a call came to, or all of them."""

@@ -23,6 +23,14 @@ FINE = {
     "adaptive": resilience.AdaptiveLimit,
     "single flight": resilience.SingleFlight,
     "fallback": lambda: resilience.Fallback("reply"),
+    "retry around circuit": lambda: resilience.Pipeline(resilience.Retry(), resilience.CircuitBreaker()),
+    "as documented": lambda: resilience.Pipeline(
+        resilience.Timeout(2.0),
+        resilience.Retry(),
+        resilience.CircuitBreaker(),
+        resilience.Bulkhead(20),
+        resilience.Timeout(0.5),
+    ),
     "all": lambda: resilience.Pipeline(resilience.Timeout(5), resilience.Retry(3, wait=0.25), resilience.Bulkhead(1)),
 }
 
