@@ -24,8 +24,8 @@ _CANCELLED = ("slow success", "failure, then success")
 _MOST = 200
 """Suspensions of one call at which it is cancelled."""
 _CLOSE = 1e-5
-"""Seconds that are no difference: the instants of ``virtual()`` are multiples of 2 ** -26 s, the simulator's are not. To
-round both would not do: those on either side of a half would be told apart."""
+"""Seconds that are no difference: the instants of ``virtual()`` are multiples of 2 ** -26 s, the simulator's are not.
+To round both would not do: those on either side of a half would be told apart."""
 _FOREIGN = (
     "event loop",
     "unrecognized yield",

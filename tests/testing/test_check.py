@@ -31,6 +31,9 @@ FINE = {
         resilience.Bulkhead(20),
         resilience.Timeout(0.5),
     ),
+    "the last good answer": lambda: resilience.Pipeline(
+        resilience.Fallback(last_good=5.0), resilience.RateLimit(0.5, burst=1)
+    ),
     "all": lambda: resilience.Pipeline(resilience.Timeout(5), resilience.Retry(3, wait=0.25), resilience.Bulkhead(1)),
 }
 
