@@ -20,7 +20,7 @@ from resilience.testing.virtual import virtual
 from resilience.testing.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from resilience.core.ports import Policy
 
@@ -226,7 +226,7 @@ def _in_threads(clock: Any, pipeline: Pipeline, story: Story, *, together: bool)
         clock.advance(_PAUSE)
 
 
-def _function(story: Story, wait: Any) -> Callable[[], Awaitable[str]]:  # noqa: ANN401 - a runtime's own sleep
+def _function(story: Story, wait: Any) -> Callable[[], Coroutine[Any, Any, str]]:  # noqa: ANN401 - a runtime's own sleep
     """Return what is called: the same for all calls of a story, as in threads, for policies that know it again."""
 
     async def function() -> str:
@@ -238,7 +238,7 @@ def _function(story: Story, wait: Any) -> Callable[[], Awaitable[str]]:  # noqa:
     return function
 
 
-async def _call(pipeline: Pipeline, story: Story, function: Callable[[], Awaitable[str]]) -> None:
+async def _call(pipeline: Pipeline, story: Story, function: Callable[[], Coroutine[Any, Any, str]]) -> None:
     try:
         story.note(repr(await pipeline.acall(function)))
     except StuckError:
