@@ -89,6 +89,10 @@ def of_validation(error: ValidationError, data: object) -> list[tuple[Path, obje
         value = None if kind in _NO_VALUE else detail["input"]
         if kind == REFUSED:
             path, value = (*path, context["argument"]), context["value"]
+        elif kind == "union_tag_invalid":  # a bare word stands for a table with nothing but its kind
+            value = _at(data, path)
+            if isinstance(value, Mapping):
+                path, value = (*path, "kind"), cast("Mapping[str, object]", value)["kind"]
         if path in found:
             known = found[path][2]
             expected = known if expected in known else f"{known}; or {expected}"
@@ -116,6 +120,13 @@ def _path(location: tuple[int | str, ...], data: object, *, new: bool) -> Path:
     return tuple(path)
 
 
+def _at(data: object, path: Path) -> object:
+    inside: Any = data
+    for part in path:
+        inside = inside[part]
+    return inside
+
+
 def _item(items: Any, number: int) -> Any:  # noqa: ANN401 - a list, of anything
     return items[number] if number < len(items) else None
 
@@ -132,6 +143,7 @@ _SAYS = {
     "list_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
+    "model_attributes_type": "a table",
     "union_tag_invalid": "a kind among {expected_tags}",
     "union_tag_not_found": "a table with a kind",
     "literal_error": "{expected}",

@@ -57,8 +57,16 @@ def _of_retries(service: Service, stacked: int) -> Iterator[str]:
     if stacked and retry is not None and retry.max_attempts > 1:
         sends = retry.max_attempts * (stacked + 1)
         yield f"the transport below retries {stacked} times itself: up to {sends} sends a call, past budget and circuit"
-    if retry is not None and retry.max_attempts > 1 and retry.sharing(None).state is None and service.budget is None:
+    budget = None if service.budget is None else service.budget.state
+    if retry is not None and retry.max_attempts > 1 and retry.sharing(budget).state is None:
         yield "retries without a budget: a dead service gets every call several times over"
+    hedge = service.hedge
+    if hedge is None:
+        return
+    if retry is not None and retry.max_attempts == 1:
+        yield "hedge never acts: max_attempts=1 of the retry allows one send, and a hedge is a second one"
+    elif hedge.sharing(budget).state is None:
+        yield "hedge without a budget: a slow service gets every call twice"
 
 
 def _of_circuit(service: Service) -> Iterator[str]:

@@ -32,8 +32,8 @@ def failure(error: Exception, calls: Sequence[RoutedCall], *, cut: bool) -> Exce
         raised.attempts = kept
         if raised is not error and raised.__cause__ is None and not isinstance(error, ResilienceError):
             raised.__cause__ = error
-    single = f"{kept[0]}; not sent again: {call.why}" if kept and call.why else str(kept[0]) if kept else None
-    annotate(raised, kept, single=single)
+    alone = len(kept) == 1
+    annotate(raised, kept, alone=alone, why=call.why if alone or call.why != "attempts" else "")
     return raised
 
 

@@ -173,7 +173,7 @@ class Retry(StraightPolicy):
             return final.value
         error = final.error
         if call.classify is None:  # a client annotates once, for the whole call
-            annotate(error, records, by=id(self))
+            annotate(error, records, by=id(self), why=call.why if call.why == "budget" else "")
         raise error
 
     async def _attempt(self, state: RetryState, proceed: Proceed, call: Call) -> Ok[Any] | Err:
@@ -276,23 +276,25 @@ class _Note(str):
     by: int
 
 
-def _note(told: object, by: int) -> _Note:
+def _note(told: str, by: int) -> _Note:
     note = _Note(told)
     note.by = by
     return note
 
 
-def annotate(error: BaseException, records: Sequence[AttemptRecord], *, by: int = 0, single: str | None = None) -> None:
-    """Put the attempts on an exception: as `.attempts`, and as notes where there was more than one.
+def annotate(
+    error: BaseException, records: Sequence[AttemptRecord], *, by: int = 0, alone: bool = False, why: str = ""
+) -> None:
+    """Put the attempts on an exception: as `.attempts`, and as notes where there is more than one to tell.
 
-    `single`: the note of an only attempt, if that is to have one. Notes take the place of those that the same one
-    (`by`) has put on it before: one exception may end several calls. Those of another, further in, stay.
+    `alone`: or one. `why`: there was no other. Notes by the same one are replaced: one error may end many calls.
     """
+    told = [str(it) for it in records] if len(records) > 1 or alone or why else []
+    told[-1:] = [f"{it}; not sent again: {why}" if why else it for it in told[-1:]]
     with contextlib.suppress(AttributeError):  # a frozen exception, or one with an attribute of that name
         error.attempts = tuple(records)  # type: ignore[attr-defined]
         known: list[str] = getattr(error, "__notes__", [])
         notes = [note for note in known if not (isinstance(note, _Note) and note.by == by)]
-        told = records if len(records) > 1 else () if single is None else (single,)
         notes += [_note(it, by) for it in told]
         if notes or known:
             error.__notes__ = notes  # all at once: other threads may be at the same exception

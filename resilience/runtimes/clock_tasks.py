@@ -27,7 +27,7 @@ _PATIENCE = 1000
 """Such looks before the program counts as stuck."""
 _SHOWN = 5
 """Tasks that are named when everybody waits."""
-_REPLACED = ("time", "call_soon_threadsafe", "run_in_executor")
+_REPLACED = ("time", "call_soon_threadsafe", "run_in_executor", "_clock_resolution")
 """Of a loop, while it lives by a clock."""
 
 
@@ -80,6 +80,7 @@ class LoopOnClock:
         self._stuck: StuckError | None = None
         self._cancelling = 0
         self._soon = loop.call_soon_threadsafe
+        self._resolution: float = self._loop._clock_resolution  # noqa: SLF001
         self._before = {name: vars(loop)[name] for name in _REPLACED if name in vars(loop)}
         self._put_off(clock.now() - loop.time())
         self._loop._selector = self  # noqa: SLF001
@@ -146,6 +147,9 @@ class LoopOnClock:
                 return events
             now = self._clock.now()
             if now >= until:
+                # Timers earlier than now plus this are due. A loop's own nanosecond vanishes in that sum after 194 days
+                # (2 ** 24 s): no timer would be due at its very instant, and on this clock no time passes by itself.
+                self._loop._clock_resolution = max(self._resolution, math.ulp(now))  # noqa: SLF001
                 circles = self._circles.turn(now)
                 return [] if circles is None else self._hear_of(circles)
             if busy and looks < _PATIENCE:  # a thread of anyio's, which takes no part

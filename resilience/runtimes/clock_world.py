@@ -14,6 +14,7 @@ from resilience.core.call import NEVER, Ambient, ambient
 from resilience.runtimes import clock_conditions
 from resilience.runtimes.background_clock import ClockBackground
 from resilience.runtimes.blocking import BlockingRuntime
+from resilience.runtimes.clock import Clock
 from resilience.runtimes.clock_tasks import LoopOnClock, TaskRuntime, run_on_asyncio
 from resilience.runtimes.clock_threads import ThreadRuntime
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from contextvars import Token
 
     from resilience.core.ports import Runtime
-    from resilience.runtimes.clock import Clock, StuckError
+    from resilience.runtimes.clock import StuckError
 
 T = TypeVar("T")
 
@@ -121,7 +122,8 @@ def clock_here() -> Clock | None:
     """Return the clock that the code now running is on; None in real time."""
     around = ambient.get()
     runtime = None if around is None else around.runtime
-    return getattr(runtime, "clock", None)
+    clock = getattr(runtime, "clock", None)
+    return clock if isinstance(clock, Clock) else None
 
 
 def _told_time() -> float:

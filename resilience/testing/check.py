@@ -23,8 +23,9 @@ _CANCELLED = ("slow success", "failure, then success")
 """Stories in which calls are cancelled."""
 _MOST = 200
 """Suspensions of one call at which it is cancelled."""
-_SAME = 1e-5
-"""Seconds by which instants may differ: the clock of the loops rounds each of them up, the simulator's does not."""
+_CLOSE = 1e-5
+"""Seconds that are no difference: the instants of ``virtual()`` are multiples of 2 ** -26 s, the simulator's are not.
+To round both would not do: those on either side of a half would be told apart."""
 _FOREIGN = (
     "event loop",
     "unrecognized yield",
@@ -91,7 +92,7 @@ def _look(teller: Teller) -> tuple[int, tuple[str, ...], list[str]]:
         told = {runtime: teller.story(name, runtime) for runtime in runtimes}
         expected = told["asyncio"]
         for runtime, seen in told.items():
-            if not _alike(seen, expected):
+            if not _same(seen, expected):
                 differences.append(f"{name}: asyncio: {_shown(expected)}; {runtime}: {_shown(seen)}")
     for runtime in runtimes:
         teller.together(runtime)
@@ -107,10 +108,10 @@ def _look(teller: Teller) -> tuple[int, tuple[str, ...], list[str]]:
     return cancelled, backends, differences
 
 
-def _alike(seen: Seen, expected: Seen) -> bool:
-    if [what for what, _ in seen] != [what for what, _ in expected]:
-        return False
-    return all(abs(one - other) < _SAME for (_, one), (_, other) in zip(seen, expected, strict=True))
+def _same(seen: Seen, expected: Seen) -> bool:
+    return [what for what, _ in seen] == [what for what, _ in expected] and all(
+        abs(when - instant) <= _CLOSE for (_, when), (_, instant) in zip(seen, expected, strict=True)
+    )
 
 
 def _shown(seen: Seen) -> str:

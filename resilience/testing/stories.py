@@ -20,7 +20,7 @@ from resilience.testing.virtual import virtual
 from resilience.testing.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from resilience.core.ports import Policy
 
@@ -133,7 +133,7 @@ class Story:
 
     def note(self, what: str) -> None:
         """Note something."""
-        self.seen.append((what, round(self._now() - self._began, 6)))
+        self.seen.append((what, self._now() - self._began))
 
     def end(self, error: Exception) -> None:
         """Note what a call came to, or all of them."""
@@ -226,13 +226,19 @@ def _in_threads(clock: Any, pipeline: Pipeline, story: Story, *, together: bool)
         clock.advance(_PAUSE)
 
 
-async def _call(pipeline: Pipeline, story: Story, wait: Any) -> None:  # noqa: ANN401 - a runtime's own sleep
+def _function(story: Story, wait: Any) -> Callable[[], Coroutine[Any, Any, str]]:  # noqa: ANN401 - a runtime's own sleep
+    """Return what is called: the same for all calls of a story, as in threads, for policies that know it again."""
+
     async def function() -> str:
         seconds, outcome = story.step()
         await wait(seconds)
         return _result(outcome)
 
     function.__qualname__ = "function"
+    return function
+
+
+async def _call(pipeline: Pipeline, story: Story, function: Callable[[], Coroutine[Any, Any, str]]) -> None:
     try:
         story.note(repr(await pipeline.acall(function)))
     except StuckError:
@@ -242,16 +248,18 @@ async def _call(pipeline: Pipeline, story: Story, wait: Any) -> None:  # noqa: A
 
 
 async def _calls(pipeline: Pipeline, story: Story, wait: Any, _simulator: Simulator | None) -> None:  # noqa: ANN401
+    function = _function(story, wait)
     for _ in range(_CALLS):
         story.begin()
-        await _call(pipeline, story, wait)
+        await _call(pipeline, story, function)
         await wait(_PAUSE)
 
 
 async def _at_once(pipeline: Pipeline, story: Story, wait: Any, simulator: Simulator | None) -> None:  # noqa: ANN401
+    function = _function(story, wait)
     story.begin()
     runtime = simulator or here(ANYIO)
-    for started in [runtime.start(partial(_call, pipeline, story, wait)) for _ in range(_TOGETHER)]:
+    for started in [runtime.start(partial(_call, pipeline, story, function)) for _ in range(_TOGETHER)]:
         await started.gone()
 
 
@@ -260,11 +268,7 @@ async def _cancelled(
 ) -> None:
     runtime: Any = here(ANYIO)
 
-    async def function() -> str:
-        seconds, outcome = story.step()
-        await runtime.pass_time(seconds)
-        return _result(outcome)
-
+    function = _function(story, runtime.pass_time)
     for number in range(_AGAIN):
         story.begin()
         cut = await cancelled_at(at, partial(pipeline.acall, function))

@@ -160,6 +160,13 @@ def test_dropped_policies_are_told_as_such() -> None:
             "waits of up to 80 s go beyond the deadline of 30 s",
         ),
         (Service(budget=None), "retries without a budget"),
+        (Service(retry=resilience.Retry(budget=False)), "retries without a budget"),
+        (Service(budget=None, retry=None, hedge=resilience.Hedge(after=0.1)), "hedge without a budget"),
+        (Service(hedge=resilience.Hedge(after=0.1, budget=False)), "hedge without a budget"),
+        (
+            Service(retry=resilience.Retry(1), hedge=resilience.Hedge(after=0.1)),
+            "hedge never acts: max_attempts=1 of the retry allows one send",
+        ),
         (Service(discovery=resilience.Static(["10.0.0.1:80"])), "balancing over one address does nothing"),
         (
             Service(circuit=resilience.CircuitBreaker(minimum_calls=10**8, consecutive_failures=10**8)),
@@ -183,6 +190,9 @@ def test_what_is_doubtful_is_said(service: Service, expected: str) -> None:
         Service(total_timeout=2, retry=resilience.Retry(max_attempts=1)),
         Service(budget=None, retry=None),
         Service(budget=None, retry=resilience.Retry(budget=resilience.RetryBudget())),
+        Service(hedge=resilience.Hedge(after=0.1)),
+        Service(retry=None, hedge=resilience.Hedge(after=0.1)),
+        Service(budget=None, retry=None, hedge=resilience.Hedge(after=0.1, budget=resilience.RetryBudget())),
         Service(retry=resilience.Retry(wait=lambda state: state.outcome.result())),
         Service(discovery=resilience.Static(["10.0.0.1:80", "10.0.0.2:80"])),
         Service(circuit=None),

@@ -49,6 +49,15 @@ def test_of_several_attempts_each_is_told_once():
     assert [note.split()[1] for note in caught.value.__notes__] == ["1", "2", "3"]
 
 
+def test_the_last_of_several_says_why_there_was_no_other():
+    budget = resilience.RetryBudget(0.0, min_per_second=0.1)
+    with virtual(), hung(budget=budget) as client, pytest.raises(httpx.ReadTimeout) as caught:
+        client.get(URL)
+    first, second = caught.value.__notes__
+    assert first == "attempt 1 at web.internal:80: ReadTimeout after 0.300 s"
+    assert second.endswith("; not sent again: budget")
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [

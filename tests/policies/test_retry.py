@@ -372,6 +372,15 @@ def test_a_dead_dependency_gets_a_fifth_more_and_the_reserve(time):
     assert 1000 * 1.2 < function.calls <= 1000 * 1.2 + 30
 
 
+def test_an_empty_budget_is_in_the_notes(time):
+    retry = Retry(3, wait=0.0, budget=RetryBudget(0.0, min_per_second=0.1))
+    assert outcome(retry, Script(ConnectionError())).__notes__ == [
+        "attempt 1: ConnectionError",
+        "attempt 2: ConnectionError; not sent again: budget",
+    ]
+    assert outcome(retry, Script(ConnectionError())).__notes__ == ["attempt 1: ConnectionError; not sent again: budget"]
+
+
 def test_each_retry_has_its_own_budget_unless_told_otherwise():
     budget = RetryBudget()
     assert Retry().state is not Retry().state
@@ -629,15 +638,17 @@ def test_the_record_says_why_it_stopped(time, verdict, repeatable, why):
     assert not hasattr(error, "attempts"), "a client annotates once, for the whole call"
 
 
-def test_an_only_attempt_is_told_by_a_note_where_there_is_one():
+def test_an_only_attempt_is_told_by_a_note_where_there_is_more_to_say():
     (record,) = records = [AttemptRecord(1, None, None, 0.0, "bad")]
     error, untold = ConnectionError(), ConnectionError()
-    annotate(error, records, single="once")
-    annotate(error, records, single="once, again")
+    annotate(error, records, alone=True)
+    assert error.__notes__ == ["attempt 1: no answer"]
+    annotate(error, records, why="budget")
+    assert error.__notes__ == ["attempt 1: no answer; not sent again: budget"]
     annotate(untold, records)
-    assert error.__notes__ == ["once, again"]
+    annotate(untold, [], why="budget")
     assert not hasattr(untold, "__notes__")
-    assert error.attempts == untold.attempts == (record,)
+    assert error.attempts == (record,)
 
 
 def test_what_was_never_sent_may_be_sent_again_whatever_it_is(time):

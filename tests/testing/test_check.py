@@ -23,7 +23,17 @@ FINE = {
     "adaptive": resilience.AdaptiveLimit,
     "single flight": resilience.SingleFlight,
     "fallback": lambda: resilience.Fallback("reply"),
-    "jitter within a circuit": lambda: resilience.Pipeline(resilience.Retry(), resilience.CircuitBreaker()),
+    "retry around circuit": lambda: resilience.Pipeline(resilience.Retry(), resilience.CircuitBreaker()),
+    "as documented": lambda: resilience.Pipeline(
+        resilience.Timeout(2.0),
+        resilience.Retry(),
+        resilience.CircuitBreaker(),
+        resilience.Bulkhead(20),
+        resilience.Timeout(0.5),
+    ),
+    "the last good answer": lambda: resilience.Pipeline(
+        resilience.Fallback(last_good=5.0), resilience.RateLimit(0.5, burst=1)
+    ),
     "all": lambda: resilience.Pipeline(resilience.Timeout(5), resilience.Retry(3, wait=0.25), resilience.Bulkhead(1)),
 }
 

@@ -644,3 +644,32 @@ def test_the_backend_of_the_block_is_that_of_what_runs_in_it(backend):
     with virtual(backend=backend) as clock:
         assert clock.run(where) == backend
         assert clock.run(where, backend="trio") == "trio"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("years", [0.6, 1, 5, 50])
+def test_a_machine_that_has_been_running_for_years_is_no_other(monkeypatch, backend, years):
+    monkeypatch.setattr("resilience.runtimes.clock._LATEST", [years * 366 * 86400])
+
+    async def waits():
+        for number in range(50):
+            await anyio.sleep(0.1 + number / 73)
+            with anyio.move_on_after(0.03) as scope:
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+        return "done"
+
+    with virtual() as clock:
+        assert clock.run(waits, backend=backend) == "done"
+        assert clock.elapsed == pytest.approx(0.13 * 50 + sum(range(50)) / 73, abs=1e-4)
+
+
+def test_a_loop_gets_its_own_resolution_back():
+    async def main():
+        loop = asyncio.get_running_loop()
+        before = loop._clock_resolution
+        with virtual():
+            await asyncio.sleep(5)
+        assert loop._clock_resolution == before
+
+    asyncio.run(main())
