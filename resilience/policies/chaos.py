@@ -45,7 +45,7 @@ _NOTHING: Any = _Nothing()
 class Chaos(Policy):
     """Do something bad to a share of the calls.
 
-    `rate`: the share, above 0, up to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
+    `rate`: the share, from 0 (never) to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
     or a pair between whose values one is drawn. `fault`: an exception (raised is a copy each time, where it copies), a
     type of one that needs a message at most, or a function that makes one; raised in the place of the call, or with
     ``after=True`` when the call has been made. `answer`: a value, or a function that makes one, in the place of the
@@ -72,7 +72,7 @@ class Chaos(Policy):
         require(
             VARIABLE, permission, "1 in the environment, where failures on purpose are wanted", lambda it: it == "1"
         )
-        share("rate", self.rate)
+        share("rate", self.rate, zero=True)
         object.__setattr__(self, "span", _span(self.latency))
         expected = "an exception, its type where that needs a message at most, a plain function that makes one, or None"
         require("fault", self.fault, expected, _is_fault)

@@ -14,7 +14,6 @@ from resilience.core.call import NEVER, Ambient, ambient
 from resilience.runtimes import clock_conditions
 from resilience.runtimes.background_clock import ClockBackground
 from resilience.runtimes.blocking import BlockingRuntime
-from resilience.runtimes.clock import Clock
 from resilience.runtimes.clock_tasks import LoopOnClock, TaskRuntime, run_on_asyncio
 from resilience.runtimes.clock_threads import ThreadRuntime
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from contextvars import Token
 
     from resilience.core.ports import Runtime
-    from resilience.runtimes.clock import StuckError
+    from resilience.runtimes.clock import Clock, StuckError
 
 T = TypeVar("T")
 
@@ -123,7 +122,7 @@ def clock_here() -> Clock | None:
     around = ambient.get()
     runtime = None if around is None else around.runtime
     clock = getattr(runtime, "clock", None)
-    return clock if isinstance(clock, Clock) else None
+    return clock if hasattr(clock, "mine") else None  # a runtime of somebody's own may call something else so
 
 
 def _told_time() -> float:

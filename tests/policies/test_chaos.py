@@ -48,6 +48,7 @@ def test_it_strikes_at_its_rate_and_the_same_calls_each_time():
     assert one == two
     assert one != other
     assert len(struck(Chaos(1.0, fault=ConnectionError))) == 1000
+    assert struck(Chaos(0, fault=ConnectionError)) == [], "a rate that is turned down to nothing"
     with on(BlockingOnFakeTime(seed=3)):
         by_the_runtime = struck(Chaos(0.3, fault=ConnectionError))
     with on(BlockingOnFakeTime(seed=3)):
@@ -225,7 +226,7 @@ def test_sixty_four_threads_share_one_sequence():
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [
-        ({"rate": 0, "latency": 1}, "rate"),
+        ({"rate": -0.1, "latency": 1}, "rate"),
         ({"rate": 1.1, "latency": 1}, "rate"),
         ({"rate": math.nan, "latency": 1}, "rate"),
         ({"rate": 0.5}, "fault"),
