@@ -311,7 +311,7 @@ class Nowhere:
     """A resolver that knows of nothing."""
 
     async def resolve(self, target, /, *, deadline):
-        raise NotImplementedError
+        raise AssertionError("it is refused before it is asked")
 
     def immediate(self, target, /):
         raise LookupError(target.host)
