@@ -14,6 +14,7 @@ from resilience.balancing.peak_ewma import PeakEwma
 from resilience.balancing.random import Random
 from resilience.balancing.rendezvous import Rendezvous
 from resilience.balancing.round_robin import RoundRobin
+from resilience.balancing.tiers import weight_of
 from tests.balancing.support import Trying, endpoints, fit, picks
 
 if TYPE_CHECKING:
@@ -172,3 +173,9 @@ def test_many_threads_and_updates_at_once(balancer: Any, count: int, weights: Ca
     done.set()
     changing.join()
     assert not bad
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_a_weight_of_nothing_counts_as_next_to_nothing(weight: float) -> None:
+    assert [0 < weight_of(endpoint) < 1e-3 for endpoint in endpoints(weight)] == [True]
+    assert list(map(weight_of, endpoints(0.5))) == [0.5]

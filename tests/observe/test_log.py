@@ -376,3 +376,52 @@ def test_a_level_that_is_off_uses_up_no_turn(log: Log, stdlib: Kept) -> None:
     logging.getLogger(NAME).setLevel(logging.INFO)
     log(OPENED)
     assert len(stdlib.records) == 1
+
+
+# ------------------------------------------------------------------------------------------------ what is wrong with it
+
+
+def listener(_event: Event) -> None:
+    """Nothing: it is only named."""
+
+
+def test_a_listener_that_raises_is_told_with_what_it_raised(log: Log, stdlib: Kept) -> None:
+    error = ValueError("its own")
+    log.complain(listener, error)
+    (record,) = stdlib.records
+    assert (record.levelname, record.name, record.exc_info and record.exc_info[1]) == ("ERROR", NAME, error)
+    assert record.getMessage() == f"a listener raised; it will not be reported again: {listener!r}"
+
+
+def test_a_listener_that_raises_is_told_to_a_configured_structlog(log: Log, stdlib: Kept) -> None:
+    events, error = structured(), ValueError("its own")
+    log.complain(listener, error)
+    assert stdlib.records == []
+    assert events == [
+        {
+            "event": "a listener raised; it will not be reported again",
+            "logger": NAME,
+            "listener": repr(listener),
+            "exc_info": error,
+            "method": "error",
+        }
+    ]
+
+
+def test_the_log_tells_of_itself_by_the_stdlib_alone(log: Log, stdlib: Kept) -> None:
+    events, error = structured(), ValueError("a processor's")
+    log.complain(log, error)
+    (record,) = stdlib.records
+    assert (record.levelname, record.exc_info and record.exc_info[1]) == ("ERROR", error)
+    assert record.getMessage() == "the application's logging raised; it will not be reported again"
+    assert events == []
+
+
+def test_whoever_cannot_say_what_it_hears_is_handed_everything(log: Log) -> None:
+    def factory(*_: object) -> object:
+        raise OSError("closed")
+
+    structlog.configure(wrapper_class=structlog.stdlib.BoundLogger, logger_factory=factory)
+    assert log.hears(DEBUG)
+    with pytest.raises(OSError, match="closed"):
+        log(OPENED)

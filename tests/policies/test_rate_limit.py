@@ -196,9 +196,11 @@ def test_bad_arguments_are_named(arguments, argument):
 def test_a_turn_that_was_given_back_can_be_taken_at_its_very_instant():
     bucket = Bucket(1.0, 1)
     assert bucket.take(0.0, 0.0) == Turn(0.0)
-    bucket.give_back(bucket.take(0.0, 1.0), 0.5)
+    later, last = bucket.take(0.0, 1.0), bucket.take(0.0, 2.0)
+    bucket.give_back(later, 0.5)
     assert bucket.take(1.0, 0.0) == Turn(1.0)
-    assert bucket.take(1.0, 0.0) == TooMany(1.0)
+    assert bucket.take(1.0, 0.0) == TooMany(2.0), "somebody goes at 2"
+    assert last == Turn(2.0)
 
 
 def test_the_error_says_whose_calls_are_too_many():
