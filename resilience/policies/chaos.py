@@ -45,12 +45,12 @@ _NOTHING: Any = _Nothing()
 class Chaos(Policy):
     """Do something bad to a share of the calls.
 
-    `rate`: the share, from 0 (never) to 1. What is done, at least one of: `latency`: seconds of waiting before the call,
-    or a pair between whose values one is drawn. `fault`: an exception (raised is a copy each time, where it copies), a
-    type of one that needs a message at most, or a function that makes one; raised in the place of the call, or with
-    ``after=True`` when the call has been made. `answer`: a value, or a function that makes one, in the place of the
-    call. `corrupt`: a function that makes a bad answer of the good one. `seed`: a whole number that fixes which calls
-    are struck; without it the runtime's chance decides.
+    `rate`: the share, from 0 (never) to 1. What is done, at least one of: `latency`: seconds of waiting before the
+    call, or a pair between whose values one is drawn. `fault`: an exception (raised is a copy each time, where it
+    copies), a type of one that needs a message at most, or a function that makes one; raised in the place of the call,
+    or with ``after=True`` when the call has been made. `answer`: a value, or a function that makes one, in the place of
+    the call. `corrupt`: a function that makes a bad answer of the good one. `seed`: a whole number that fixes which
+    calls are struck; without it the runtime's chance decides.
 
     Belongs innermost, so that every other policy has to deal with it. Raises ConfigurationError, also where the
     environment does not say ``RESILIENCE_CHAOS=1``.
