@@ -300,3 +300,15 @@ def test_all_of_sixteen_are_looked_at_and_of_more_a_pair() -> None:
 
 def test_what_is_said_of_the_defaults() -> None:
     assert repr(PeakEwma()) == "PeakEwma(decay=10, penalty=5, default_latency=0.03)"
+
+
+def test_one_that_leaves_while_it_is_picked_is_picked_all_the_same() -> None:
+    a, b = endpoints(1, 1)
+    made = balancer([a])
+
+    def usable(endpoint: Endpoint) -> bool:
+        made.update([b])
+        return endpoint.fit
+
+    assert made.pick(Trying(at=0.0), usable) is a
+    assert made.pick(Trying(at=0.0), fit) is b
