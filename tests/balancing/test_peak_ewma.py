@@ -303,12 +303,12 @@ def test_what_is_said_of_the_defaults() -> None:
 
 
 def test_one_that_leaves_while_it_is_picked_is_picked_all_the_same() -> None:
-    a, b = endpoints(1, 1)
-    made = balancer([a])
+    a, b, c = endpoints(1, 1, 1)
+    made = balancer([a, b])
 
     def usable(endpoint: Endpoint) -> bool:
-        made.update([b])
-        return endpoint.fit
+        made.update([c])
+        return endpoint is not a
 
-    assert made.pick(Trying(at=0.0), usable) is a
-    assert made.pick(Trying(at=0.0), fit) is b
+    assert made.pick(Trying([b], at=0.0), usable) is b, "at the price of one that nothing is known of"
+    assert made.pick(Trying(at=0.0), fit) is c
