@@ -83,11 +83,13 @@ class Turns(resilience.Policy):
 class Leaks(resilience.Policy):
     """Keeps the place of a call that was cancelled."""
 
+    places = 1
+
     def __init__(self):
         self.inside = 0
 
     async def around(self, call, proceed):
-        if self.inside:
+        if self.inside == self.places:
             raise resilience.OverloadedError("full")
         self.inside += 1
         try:
@@ -111,17 +113,7 @@ class Waits(Leaks):
 class LeaksOneOfTen(Leaks):
     """Has more places than one to lose."""
 
-    async def around(self, call, proceed):
-        if self.inside == 10:
-            raise resilience.OverloadedError("full")
-        self.inside += 1
-        try:
-            reply = await proceed(call)
-        except Exception:
-            self.inside -= 1
-            raise
-        self.inside -= 1
-        return reply
+    places = 10
 
 
 class Sleeps(resilience.Policy):
